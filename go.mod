@@ -1,0 +1,3 @@
+module github.com/fieldpost/fieldpost
+
+go 1.26

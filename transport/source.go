@@ -1,0 +1,73 @@
+package transport
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// Source is one lane as the transport sees it: what is synced, in order, and
+// the few durable steps that a link asks of it. A queue is one.
+//
+// Every method shows and changes synced state only (rule 6). Methods may be
+// called concurrently with the lane's own appends, but the transport calls them
+// from one goroutine at a time, except Announce.
+type Source interface {
+	// Lane returns the lane's name; it does not change.
+	Lane() wire.Lane
+
+	// Store returns the store that the lane last obeyed, zero before its first
+	// welcome.
+	Store() wire.StoreID
+
+	// Streams returns the lane's streams for a hello, oldest first, at least one.
+	// The caller owns the result.
+	Streams() []wire.StreamState
+
+	// Welcome takes a collector's answer to said, which Streams returned before
+	// the hello; matches[i] answers said[i]. It relabels, forks, adopts an epoch or
+	// keeps it (rules 1 and 2), and makes that and the obeyed store durable; only
+	// then it applies acks up to the common points. It returns one resume per
+	// stream, in order; the send position of stream i is result[i].Base + 1.
+	// Stream numbers in the result are zero, they are the caller's to set. On an
+	// error nothing may be sent.
+	Welcome(ctx context.Context, store wire.StoreID, said []wire.StreamState, matches []wire.Match) ([]wire.Resume, error)
+
+	// Next returns what is to be sent at number n of a stream: a run of numbers
+	// that begins at n, as data, a tombstone or a declaration (stored-in,
+	// lost-at-store). All its numbers lie in one incarnation. The batch of the
+	// entry may be shared and must not be changed; it stays good until the caller
+	// drops it. ErrNone means that nothing synced is there yet, or that the number
+	// waits for another stream of the lane.
+	Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, error)
+
+	// Ack notes that the store has all numbers of a stream up to w. It returns at
+	// once; the ack becomes durable with a later commit, and only then are numbers
+	// deleted. A w beyond what the stream has is cut.
+	Ack(epoch wire.Epoch, w wire.Seq)
+
+	// Reject notes that the store refuses number n for good: dead letter and
+	// tombstone in one transaction, durable on return (rule 10). A number that is
+	// not data any more is left as it is. ErrStopped means that too many refusals
+	// in a row have stopped the lane.
+	Reject(ctx context.Context, epoch wire.Epoch, n wire.Seq, why string) error
+
+	// Announce returns how far the streams go, in the order of Streams, for a
+	// ping. Stream numbers in the result are zero.
+	Announce() []Announcement
+}
+
+// Announcement is a stream's part of a ping.
+type Announcement struct {
+	Epoch wire.Epoch
+	wire.Announcement
+}
+
+var (
+	// ErrNone is returned by Source.Next where there is nothing to send.
+	ErrNone = errors.New("nothing to send")
+	// ErrStopped is returned by Source.Reject for a lane that refusals have
+	// stopped; only an operator starts it again.
+	ErrStopped = errors.New("lane stopped")
+)

@@ -1,0 +1,232 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Version is the protocol's version. A collector refuses a hello of another one.
+const Version = 1
+
+// Hello is the agent's first frame.
+type Hello struct {
+	Protocol    int           `json:"protocol"`
+	Agent       AgentID       `json:"agent"`
+	Instance    Instance      `json:"instance"`
+	LastSession uint64        `json:"last_session"`        // number of the last session this instance was granted, 0 if none
+	Streams     int           `json:"streams"`             // history frames that follow, further pages not counted
+	Software    string        `json:"software,omitempty"`  // name and version, for people
+	Host        Host          `json:"host"`                // for people
+	Heartbeat   time.Duration `json:"heartbeat,omitempty"` // interval the agent asks for, ns; 0: the collector's
+}
+
+// Host is what an agent says of its machine, for people.
+type Host struct {
+	Name string `json:"name,omitempty"`
+	OS   string `json:"os,omitempty"`
+	Arch string `json:"arch,omitempty"`
+}
+
+// Check verifies a hello that was read from a peer.
+func (h *Hello) Check() error {
+	switch {
+	case h.Protocol != Version:
+		return fmt.Errorf("protocol version %d, this side speaks %d", h.Protocol, Version)
+	case h.Instance.IsZero():
+		return errors.New("hello without an instance")
+	case h.Streams < 0 || h.Streams > MaxStreams:
+		return fmt.Errorf("hello with %d streams, the limit is %d", h.Streams, MaxStreams)
+	case h.Heartbeat < 0:
+		return fmt.Errorf("hello with a heartbeat of %s", h.Heartbeat)
+	}
+	return CheckName("agent id", string(h.Agent))
+}
+
+// StreamState is the agent's synced state of one stream, for a hello. A state
+// with more boundaries than MaxPageBounds is sent in pages: equal but for
+// Boundaries, oldest first, all but the last with More set.
+type StreamState struct {
+	Lane       Lane    `json:"lane"`
+	Epoch      Epoch   `json:"epoch"`
+	Next       Seq     `json:"next"`
+	Acked      Seq     `json:"acked"` // largest number acked by whatever store
+	Boundaries History `json:"boundaries"`
+	More       bool    `json:"more,omitempty"`
+}
+
+// Last returns the stream's last number, 0 if it has none.
+func (s *StreamState) Last() Seq { return s.Next - 1 }
+
+// Check verifies a state that was read from a peer, all its pages joined.
+func (s *StreamState) Check() error {
+	if err := CheckName("lane", string(s.Lane)); err != nil {
+		return err
+	}
+	switch {
+	case s.Epoch.IsZero():
+		return fmt.Errorf("lane %s: stream without an epoch", s.Lane)
+	case s.Next == 0:
+		return fmt.Errorf("lane %s: next is 0, numbers start at 1", s.Lane)
+	case s.Acked >= s.Next:
+		return fmt.Errorf("lane %s: acked %d, but next is %d", s.Lane, s.Acked, s.Next)
+	case len(s.Boundaries) > MaxHelloBounds:
+		return fmt.Errorf("lane %s: %d boundaries, the limit is %d", s.Lane, len(s.Boundaries), MaxHelloBounds)
+	case len(s.Boundaries) == 0:
+		return fmt.Errorf("lane %s: no boundaries, an opened lane has one", s.Lane)
+	}
+	return s.Boundaries.Check()
+}
+
+// Session is granted by the store in the transaction that fences every other
+// session of the agent. Both parts are checked at every append.
+type Session struct {
+	Number uint64 `json:"number"`
+	Nonce  ID     `json:"nonce"`
+}
+
+// Welcome is the collector's answer to a hello and its histories.
+type Welcome struct {
+	Session     Session       `json:"session"`
+	Store       StoreID       `json:"store"`
+	Replaces    []StoreID     `json:"replaces,omitempty"`     // stores that this one replaces
+	ReplacesAny bool          `json:"replaces_any,omitempty"` // it replaces every other store
+	Heartbeat   time.Duration `json:"heartbeat"`              // interval for both sides, ns
+	Window      int           `json:"window"`                 // bytes of a lane that may be on their way unacked
+	Fragment    int           `json:"fragment"`               // most bytes of a batch in one data frame
+	Time        time.Time     `json:"time"`                   // the collector's clock
+	Matches     []Match       `json:"matches"`                // one for each stream of the hello, in its order
+}
+
+// Replaced reports whether the welcoming store stands in for old.
+func (w *Welcome) Replaced(old StoreID) bool {
+	if w.ReplacesAny || old == w.Store {
+		return true
+	}
+	for _, id := range w.Replaces {
+		if id == old {
+			return true
+		}
+	}
+	return false
+}
+
+// Match answers one stream of a hello with the store's stream of that lane that
+// has the highest common point with it.
+type Match struct {
+	Found    bool        `json:"found"`
+	Epoch    Epoch       `json:"epoch"`
+	W        Seq         `json:"w"`                   // that stream's watermark
+	Common   Seq         `json:"common"`              // the common point
+	FPCommon Fingerprint `json:"fp_common,omitempty"` // of number Common, 0 if the store has no record of it
+	FPAcked  Fingerprint `json:"fp_acked,omitempty"`  // of number min(Common, the hello's acked), likewise
+	Beyond   bool        `json:"beyond,omitempty"`    // some stream goes on after Common in the agent's live incarnation
+}
+
+// Resume opens a stream on this link. Stream is a number of the agent's choice,
+// unique on the link, that stands for the stream in hot frames. Pages as in
+// [StreamState].
+type Resume struct {
+	Stream     uint32  `json:"stream"`
+	Lane       Lane    `json:"lane"`
+	Epoch      Epoch   `json:"epoch"`
+	Base       Seq     `json:"base"` // an unknown stream is created with W = Base
+	Next       Seq     `json:"next"` // announces the numbers below it
+	Boundaries History `json:"boundaries"`
+	More       bool    `json:"more,omitempty"`
+}
+
+// Check verifies a resume that was read from a peer, all its pages joined.
+func (r *Resume) Check() error {
+	s := StreamState{Lane: r.Lane, Epoch: r.Epoch, Next: r.Next, Boundaries: r.Boundaries}
+	if err := s.Check(); err != nil {
+		return err
+	}
+	if r.Base >= r.Next {
+		return fmt.Errorf("lane %s: base %d, but next is %d", r.Lane, r.Base, r.Next)
+	}
+	return nil
+}
+
+// RefuseCode says why a collector ends a link.
+type RefuseCode string
+
+// The codes. An agent treats one it does not know like RefuseProtocol.
+const (
+	RefuseVersion  RefuseCode = "version"  // the hello's protocol version is not spoken here
+	RefuseIdentity RefuseCode = "identity" // the agent id is malformed or not this peer's
+	RefuseProtocol RefuseCode = "protocol" // a frame broke the protocol
+	RefuseBusy     RefuseCode = "busy"     // too much load; try again after RetryAfter
+	RefuseStore    RefuseCode = "store"    // the store cannot take anything now; try again after RetryAfter
+	RefuseFenced   RefuseCode = "fenced"   // another session of this agent id was granted
+)
+
+// Refuse is the collector's last frame when it ends a link for a cause.
+type Refuse struct {
+	Code       RefuseCode    `json:"code"`
+	Message    string        `json:"message"`
+	RetryAfter time.Duration `json:"retry_after,omitempty"` // ns, 0: the agent's own backoff
+	Instance   Instance      `json:"instance,omitzero"`     // fenced: by which instance
+}
+
+// Bye is the last frame of a side that leaves on purpose.
+type Bye struct {
+	Reason string `json:"reason"` // e.g. "shutdown"
+}
+
+// AppendJSON appends a control frame to dst. v is one of this file's structs; a
+// Hello must keep to MaxHello, which the caller's limits on names ensure.
+func AppendJSON(dst []byte, t Type, v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("wire: %T does not marshal: %v", v, err)) // a bug in this file, not input
+	}
+	return AppendFrame(dst, t, b)
+}
+
+// ParseJSON reads a control frame's payload into v. Unknown fields are ignored,
+// so that the frames can grow.
+func ParseJSON(t Type, p []byte, v any) error {
+	if err := json.NewDecoder(bytes.NewReader(p)).Decode(v); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrFrame, t, err)
+	}
+	return nil
+}
+
+// AppendHistory appends the history frames of s to dst, in pages, the newest
+// MaxHelloBounds boundaries of it.
+func AppendHistory(dst []byte, s StreamState) []byte {
+	for page, more := range pages(s.Boundaries) {
+		s.Boundaries, s.More = page, more
+		dst = AppendJSON(dst, TypeHistory, s)
+	}
+	return dst
+}
+
+// AppendResume appends the resume frames of r to dst, as AppendHistory does.
+func AppendResume(dst []byte, r Resume) []byte {
+	for page, more := range pages(r.Boundaries) {
+		r.Boundaries, r.More = page, more
+		dst = AppendJSON(dst, TypeResume, r)
+	}
+	return dst
+}
+
+// pages cuts the newest MaxHelloBounds boundaries of h into pages, at least one.
+// Cutting the oldest loses nothing: equal incarnations at a number mean equal
+// histories below it.
+func pages(h History) func(func(History, bool) bool) {
+	h = h[max(0, len(h)-MaxHelloBounds):]
+	return func(yield func(History, bool) bool) {
+		for {
+			n := min(len(h), MaxPageBounds)
+			more := n < len(h)
+			if !yield(h[:n], more) || !more {
+				return
+			}
+			h = h[n:]
+		}
+	}
+}
