@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"errors"
 
 	"github.com/fieldpost/fieldpost/wire"
 )
@@ -38,9 +37,11 @@ type Source interface {
 	// that begins at n, as data, a tombstone or a declaration (stored-in,
 	// lost-at-store). All its numbers lie in one incarnation. The batch of the
 	// entry may be shared and must not be changed; it stays good until the caller
-	// drops it. ErrNone means that nothing synced is there yet, or that the number
-	// waits for another stream of the lane.
-	Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, error)
+	// drops it. False means that nothing synced is there yet, that the number waits
+	// for another stream of the lane, or that the lane is stopped. An error is a
+	// disk that cannot be read now: the transport asks again after a while, and
+	// other lanes go on.
+	Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, bool, error)
 
 	// Ack notes that the store has all numbers of a stream up to w. It returns at
 	// once; the ack becomes durable with a later commit, and only then are numbers
@@ -49,25 +50,11 @@ type Source interface {
 
 	// Reject notes that the store refuses number n for good: dead letter and
 	// tombstone in one transaction, durable on return (rule 10). A number that is
-	// not data any more is left as it is. ErrStopped means that too many refusals
-	// in a row have stopped the lane.
-	Reject(ctx context.Context, epoch wire.Epoch, n wire.Seq, why string) error
+	// not data any more is left as it is. It returns true if too many refusals in
+	// a row have stopped the lane: Next gives nothing until an operator starts it.
+	Reject(ctx context.Context, epoch wire.Epoch, n wire.Seq, why string) (stopped bool, err error)
 
-	// Announce returns how far the streams go, in the order of Streams, for a
-	// ping. Stream numbers in the result are zero.
-	Announce() []Announcement
+	// Announce returns how far a stream goes, for a ping; false if there is no such
+	// stream any more. The announcement's stream number is the caller's to set.
+	Announce(epoch wire.Epoch) (wire.Announcement, bool)
 }
-
-// Announcement is a stream's part of a ping.
-type Announcement struct {
-	Epoch wire.Epoch
-	wire.Announcement
-}
-
-var (
-	// ErrNone is returned by Source.Next where there is nothing to send.
-	ErrNone = errors.New("nothing to send")
-	// ErrStopped is returned by Source.Reject for a lane that refusals have
-	// stopped; only an operator starts it again.
-	ErrStopped = errors.New("lane stopped")
-)
