@@ -1,0 +1,14 @@
+//go:build !fieldpost_sabotage
+
+package sabotage
+
+// Built says whether this binary can be sabotaged at all.
+const Built = false
+
+// The switches; false, so that the compiler removes what they guard.
+const (
+	NoSync   = false // the queue says "accepted" before its transaction is written and synced
+	AckFirst = false // the collector acks before its store has the entry
+	NoDedupe = false // the store applies entries without comparing them with W
+	NoFork   = false // the agent believes a store's W on whatever line of history it is
+)
