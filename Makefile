@@ -1,0 +1,54 @@
+# Fieldpost: `make` lists the commands.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+ROUNDS  ?= 300
+TIME    ?= 30s
+
+# The race detector needs cgo and a C compiler.
+RACE    := $(shell CGO_ENABLED=1 sh -c '$(GO) env CC | xargs which' >/dev/null 2>&1 && echo -race)
+
+.DEFAULT_GOAL := help
+.PHONY: help build test test-race test-plain e2e-long fmt lint check fuzz bench demo clean
+
+help: ## list the commands
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+build: ## build bin/agent and bin/collector
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X github.com/fieldpost/fieldpost/internal/daemon.version=$(VERSION)" -o bin/ ./cmd/agent ./cmd/collector
+
+test: ## run all tests (unit tests with the race detector where a C compiler is)
+	@test -n "$(RACE)" || echo "no C compiler found: the tests run without the race detector"
+	$(GO) vet ./...
+	$(GO) test $(RACE) -timeout 15m $$($(GO) list ./... | grep -v /internal/e2e)
+	$(GO) test -timeout 30m -v ./internal/e2e
+	cd internal/embedder && $(GO) test ./...
+
+e2e-long: ## kill agent and collector ROUNDS=300 times each, over real binaries
+	$(GO) test -timeout 6h -v ./internal/e2e -rounds $(ROUNDS)
+
+fmt: ## format the code
+	gofmt -w .
+
+lint: ## gofmt, go vet, staticcheck, for Linux and Windows
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run make fmt"; exit 1; }
+	$(GO) vet ./...
+	GOOS=windows $(GO) vet ./...
+	GOARCH=arm $(GO) vet ./...
+	cd tools && $(GO) build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	bin/staticcheck ./...
+	GOOS=windows bin/staticcheck ./...
+
+fuzz: ## fuzz every parser for TIME=30s each
+	@for f in $$(grep -rlE '^func Fuzz' --include=*_test.go .); do \
+	  for t in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+).*/\1/p' $$f); do \
+	    echo "$$t in $$(dirname $$f)"; $(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(TIME) $$(dirname $$f) || exit 1; \
+	done; done
+
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+demo: ## run the demo
+	$(GO) run ./cmd/collector demo
+
+clean: ## remove what make built
+	rm -rf bin dist
