@@ -1,0 +1,18 @@
+// Package oracle judges Fieldpost from outside: it knows what was sent because
+// the sender wrote it down, and what is stored because an export says so. It
+// reads none of the product's counters, acks or journals.
+//
+//	sender ---Try---> log file        Send        log file <---Done--- sender
+//	                     |                           |
+//	                     +-----------> Sent <--------+
+//	                                     |
+//	            export (JSON lines) --> Judge --> Verdict
+//
+// A sender notes each message before Send and the outcome after it. A killed
+// process leaves messages without an outcome: they may be stored or not, but not
+// twice. A message whose Send returned nil must be stored once, in the order in
+// which its producer sent it.
+//
+// What it does not see: times, headers, sequence numbers. And messages that are
+// equal in lane, topic and body are told apart only by their order.
+package oracle

@@ -1,0 +1,256 @@
+package oracle
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Sent is everything that was sent. The zero Sent is empty. It is not for
+// concurrent use.
+type Sent struct {
+	items   map[key]*equals
+	counts  map[line]int
+	ordered []*item
+}
+
+// key is what makes two messages equal.
+type key struct {
+	agent, lane string
+	hash        [16]byte // of topic and body
+}
+
+// equals are equal messages, in the order in which they were sent.
+type equals struct {
+	list []*item
+	free int // those before it are stored or were refused
+}
+
+// line is a sequence whose order counts.
+type line struct{ agent, lane, producer string }
+
+// item is one sent message.
+type item struct {
+	line
+	n       int // its place in the line, from 1
+	begin   string
+	outcome Outcome
+	stored  int
+}
+
+func keyOf(agent, lane, topic string, body []byte) key {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d:%s", len(topic), topic)
+	h.Write(body)
+	return key{agent, lane, [16]byte(h.Sum(nil))}
+}
+
+// Add notes a sent message. Messages of one agent, lane and producer are added in
+// the order in which they were sent.
+func (s *Sent) Add(m Message, o Outcome) { s.add(m, o) }
+
+func (s *Sent) add(m Message, o Outcome) *item {
+	if s.items == nil {
+		s.items, s.counts = map[key]*equals{}, map[line]int{}
+	}
+	k := keyOf(m.Agent, m.Lane, m.Topic, m.Body)
+	l := line{m.Agent, m.Lane, m.Producer}
+	s.counts[l]++
+	it := &item{line: l, n: s.counts[l], begin: begin(m.Topic, m.Body), outcome: o}
+	if s.items[k] == nil {
+		s.items[k] = new(equals)
+	}
+	s.items[k].list = append(s.items[k].list, it)
+	s.ordered = append(s.ordered, it)
+	return it
+}
+
+// AddLines notes the lines of a file as accepted messages of one agent, lane and
+// topic, as `agent run < file` makes them: each line without its final newline.
+func (s *Sent) AddLines(r io.Reader, m Message) error {
+	for b := bufio.NewReader(r); ; {
+		text, err := b.ReadBytes('\n')
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("oracle: %w", err)
+		}
+		if len(text) > 0 {
+			m.Body = text
+			if text[len(text)-1] == '\n' {
+				m.Body = text[:len(text)-1]
+			}
+			s.add(m, Accepted)
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}
+
+// Accepted returns how many messages were accepted.
+func (s *Sent) Accepted() int {
+	n := 0
+	for _, it := range s.ordered {
+		if it.outcome == Accepted {
+			n++
+		}
+	}
+	return n
+}
+
+// Verdict is what a comparison found. All counts are messages.
+type Verdict struct {
+	Accepted  int // Send returned nil
+	Uncertain int // nobody knows what Send would have returned
+	Stored    int // accepted ones that are stored, once or more
+	Survived  int // uncertain ones that are stored: allowed
+	Missing   int // accepted, but not stored
+	Doubled   int // stored once more than they were sent
+	Misplaced int // stored after one that its producer sent later
+	Foreign   int // stored, but nobody sent it, or Send had refused it
+
+	// Findings describes the first of the faults, one a line.
+	Findings []string
+}
+
+// OK reports whether every accepted message is stored once and in order, and
+// nothing is stored that was not sent.
+func (v *Verdict) OK() bool {
+	return v.Missing == 0 && v.Doubled == 0 && v.Misplaced == 0 && v.Foreign == 0
+}
+
+// String says everything in a few lines.
+func (v *Verdict) String() string {
+	s := fmt.Sprintf("accepted %d, stored %d, missing %d, doubled %d, out of order %d, never sent %d; %d uncertain, of them stored %d",
+		v.Accepted, v.Stored, v.Missing, v.Doubled, v.Misplaced, v.Foreign, v.Uncertain, v.Survived)
+	return strings.Join(append([]string{s}, v.Findings...), "\n  ")
+}
+
+const maxFindings = 20
+
+func (v *Verdict) find(count *int, format string, args ...any) {
+	*count++
+	if len(v.Findings) < maxFindings {
+		v.Findings = append(v.Findings, fmt.Sprintf(format, args...))
+	}
+}
+
+// stored is what the oracle reads of an export's line.
+type stored struct {
+	Agent      string  `json:"agent"`
+	Lane       string  `json:"lane"`
+	Seq        uint64  `json:"seq"`
+	Topic      string  `json:"topic"`
+	Body       *string `json:"body"`
+	BodyBase64 []byte  `json:"body_base64"`
+}
+
+// Judge compares an export, JSON lines as `collector export` writes them, with
+// what was sent. It may be called again with another export.
+func (s *Sent) Judge(export io.Reader) (Verdict, error) {
+	var v Verdict
+	for _, it := range s.ordered {
+		it.stored = 0
+	}
+	for _, eq := range s.items {
+		eq.free = 0
+	}
+	last := map[line]*item{} // the furthest one that was stored
+	for d := json.NewDecoder(export); ; {
+		var e stored
+		if err := d.Decode(&e); err == io.EOF {
+			break
+		} else if err != nil {
+			return v, fmt.Errorf("oracle: export: %w", err)
+		}
+		body := e.BodyBase64
+		if e.Body != nil {
+			body = []byte(*e.Body)
+		}
+		s.place(&v, last, &e, body)
+	}
+	for _, it := range s.ordered {
+		switch {
+		case it.outcome == Accepted && it.stored > 0:
+			v.Accepted++
+			v.Stored++
+		case it.outcome == Accepted:
+			v.Accepted++
+			v.find(&v.Missing, "missing: %s", it)
+		case it.outcome == Unknown:
+			v.Uncertain++
+			v.Survived += min(1, it.stored)
+		}
+	}
+	return v, nil
+}
+
+// place finds the sent message that a stored one is.
+func (s *Sent) place(v *Verdict, last map[line]*item, e *stored, body []byte) {
+	what := fmt.Sprintf("agent %s lane %s number %d, %s", e.Agent, e.Lane, e.Seq, begin(e.Topic, body))
+	eq := s.items[keyOf(e.Agent, e.Lane, e.Topic, body)]
+	if eq == nil || !slices.ContainsFunc(eq.list, (*item).mayBeStored) {
+		v.find(&v.Foreign, "never sent: %s", what)
+		return
+	}
+	pick := eq.pick(last)
+	if pick == nil {
+		it := eq.list[slices.IndexFunc(eq.list, (*item).mayBeStored)]
+		v.find(&v.Doubled, "doubled: %s; it is %s", what, it)
+		return
+	}
+	pick.stored++
+	if l := last[pick.line]; l != nil && l.n > pick.n {
+		v.find(&v.Misplaced, "out of order: %s; it is %s, stored after number %d", what, pick, l.n)
+		return
+	}
+	last[pick.line] = pick
+}
+
+// pick returns the message that a stored one is, nil if all are taken: the first
+// free one that keeps its line's order, accepted ones before uncertain ones; else
+// any free one.
+func (eq *equals) pick(last map[line]*item) (best *item) {
+	for eq.free < len(eq.list) && (eq.list[eq.free].stored > 0 || !eq.list[eq.free].mayBeStored()) {
+		eq.free++
+	}
+	bestRank := 4
+	for _, it := range eq.list[eq.free:] {
+		if it.stored > 0 || !it.mayBeStored() {
+			continue
+		}
+		rank := 0
+		if it.outcome == Unknown {
+			rank = 1
+		}
+		if l := last[it.line]; l != nil && l.n > it.n {
+			rank += 2
+		}
+		if rank < bestRank {
+			best, bestRank = it, rank
+		}
+		if rank == 0 {
+			break
+		}
+	}
+	return best
+}
+
+func (it *item) mayBeStored() bool { return it.outcome != Refused }
+
+// String names the message for a person.
+func (it *item) String() string {
+	return fmt.Sprintf("message %d of producer %q, agent %s lane %s (%s), %s", it.n, it.producer, it.agent, it.lane, it.outcome, it.begin)
+}
+
+// begin returns the beginning of a message, quoted.
+func begin(topic string, body []byte) string {
+	const most = 24
+	if len(body) > most {
+		return fmt.Sprintf("%q %q...", topic, body[:most])
+	}
+	return fmt.Sprintf("%q %q", topic, body)
+}

@@ -1,0 +1,174 @@
+package oracle
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func msg(producer, body string) Message {
+	return Message{Agent: "pump", Lane: "default", Producer: producer, Topic: "t", Body: []byte(body)}
+}
+
+// export writes bodies as an export of agent pump would.
+func export(bodies ...string) string {
+	var b strings.Builder
+	for i, body := range bodies {
+		text, _ := json.Marshal(body)
+		fmt.Fprintf(&b, `{"agent":"pump","lane":"default","epoch":"e","seq":%d,"topic":"t","body":%s}`+"\n", i+1, text)
+	}
+	return b.String()
+}
+
+func TestJudgeTellsEachFault(t *testing.T) {
+	var sent Sent
+	for _, b := range []string{"a", "b", "c", "d"} {
+		sent.Add(msg("p", b), Accepted)
+	}
+	sent.Add(msg("p", "u"), Unknown)
+	sent.Add(msg("p", "r"), Refused)
+	sent.Add(msg("q", "z"), Accepted)
+
+	good := Verdict{Accepted: 5, Uncertain: 1, Stored: 5}
+	for _, c := range []struct {
+		name   string
+		export string
+		want   func(v *Verdict)
+	}{
+		{"all once, in order", export("a", "b", "c", "d", "z"), func(v *Verdict) {}},
+		{"producers interleave", export("z", "a", "b", "c", "d"), func(v *Verdict) {}},
+		{"an uncertain one is stored", export("a", "b", "c", "d", "u", "z"), func(v *Verdict) { v.Survived = 1 }},
+		{"one is missing", export("a", "c", "d", "z"), func(v *Verdict) { v.Stored, v.Missing = 4, 1 }},
+		{"nothing is stored", "", func(v *Verdict) { v.Stored, v.Missing = 0, 5 }},
+		{"one is doubled", export("a", "b", "b", "c", "d", "z"), func(v *Verdict) { v.Doubled = 1 }},
+		{"an uncertain one is doubled", export("a", "b", "c", "d", "u", "z", "u"), func(v *Verdict) { v.Doubled, v.Survived = 1, 1 }},
+		{"two change places", export("a", "c", "b", "d", "z"), func(v *Verdict) { v.Misplaced = 1 }},
+		{"the first comes last", export("b", "c", "d", "z", "a"), func(v *Verdict) { v.Misplaced = 1 }},
+		{"one was never sent", export("a", "b", "c", "d", "z", "x"), func(v *Verdict) { v.Foreign = 1 }},
+		{"one had been refused", export("a", "b", "c", "d", "z", "r"), func(v *Verdict) { v.Foreign = 1 }},
+		{"another agent's", strings.ReplaceAll(export("a"), "pump", "fan") + export("a", "b", "c", "d", "z"), func(v *Verdict) { v.Foreign = 1 }},
+		{"another lane's", strings.ReplaceAll(export("a"), "default", "bulk") + export("b", "c", "d", "z"), func(v *Verdict) { v.Foreign, v.Missing, v.Stored = 1, 1, 4 }},
+		{"another topic", strings.ReplaceAll(export("a"), `"t"`, `"s"`) + export("b", "c", "d", "z"), func(v *Verdict) { v.Foreign, v.Missing, v.Stored = 1, 1, 4 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want := good
+			c.want(&want)
+			got, err := sent.Judge(strings.NewReader(c.export))
+			if err != nil {
+				t.Fatal(err)
+			}
+			faults := got.Missing + got.Doubled + got.Misplaced + got.Foreign
+			if len(got.Findings) != faults || got.OK() != (faults == 0) {
+				t.Errorf("%d faults, %d findings, OK %v", faults, len(got.Findings), got.OK())
+			}
+			text := got.String()
+			if got.Findings = nil; fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("got  %+v\nwant %+v\n%s", got, want, text)
+			}
+		})
+	}
+}
+
+func TestJudgeTellsEqualMessagesByTheirOrder(t *testing.T) {
+	var sent Sent
+	if err := sent.AddLines(strings.NewReader("x\n\nx\r\ny\n\nx"), msg("file", "")); err != nil {
+		t.Fatal(err)
+	}
+	if n := sent.Accepted(); n != 6 {
+		t.Fatalf("%d lines", n)
+	}
+	for _, c := range []struct {
+		bodies []string
+		ok     bool
+	}{
+		{[]string{"x", "", "x\r", "y", "", "x"}, true},
+		{[]string{"x", "", "x\r", "y", ""}, false},
+		{[]string{"x", "", "x\r", "y", "", "x", "x"}, false},
+		{[]string{"x", "x", "", "x\r", "y", ""}, false},
+		{[]string{"", "x", "x\r", "y", "", "x"}, false},
+	} {
+		v, err := sent.Judge(strings.NewReader(export(c.bodies...)))
+		if err != nil || v.OK() != c.ok {
+			t.Errorf("%q: %v, %v", c.bodies, err, &v)
+		}
+	}
+}
+
+func TestJudgeReadsBase64AndRefusesGarbage(t *testing.T) {
+	var sent Sent
+	sent.Add(msg("p", "\xff\x00"), Accepted)
+	line := `{"agent":"pump","lane":"default","seq":1,"topic":"t","body_base64":"` + base64.StdEncoding.EncodeToString([]byte("\xff\x00")) + `"}`
+	if v, err := sent.Judge(strings.NewReader(line)); err != nil || !v.OK() {
+		t.Errorf("%v, %v", err, &v)
+	}
+	if _, err := sent.Judge(strings.NewReader(line[:len(line)-4])); err == nil {
+		t.Error("a torn export was taken for a whole one")
+	}
+}
+
+func TestLogSurvivesAKilledSender(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "1"), filepath.Join(dir, "2")
+	l, err := Create(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Done(l.Try(msg("p", "a")), Accepted)
+	l.Done(l.Try(msg("p", "b")), Refused)
+	l.Try(msg("p", "c"))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create(first); err == nil {
+		t.Fatal("a second run took the first one's file")
+	}
+	// The kill cut the last line.
+	b, _ := os.ReadFile(first)
+	if err := os.WriteFile(first, append(b, `{"n":4,"age`...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = Create(second); err != nil {
+		t.Fatal(err)
+	}
+	l.Done(l.Try(msg("p", "d")), Accepted)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	var sent Sent
+	if err := sent.Load(first, second); err != nil {
+		t.Fatal(err)
+	}
+	for export, ok := range map[string]bool{
+		export("a", "d"):           true,
+		export("a", "c", "d"):      true,
+		export("a", "d", "c"):      false,
+		export("a", "b", "d"):      false,
+		export("d"):                false,
+		export("a", "c", "c", "d"): false,
+	} {
+		if v, err := sent.Judge(strings.NewReader(export)); err != nil || v.OK() != ok {
+			t.Errorf("%s: %v, %v", export, err, &v)
+		}
+	}
+}
+
+func TestLogReportsItsOwnFailure(t *testing.T) {
+	l, err := Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.f.Close()
+	l.Try(msg("p", "a"))
+	if err := l.Close(); err == nil {
+		t.Error("a log that wrote nothing says that all is well")
+	}
+}
