@@ -92,15 +92,16 @@ func BatchSize(b []byte) (int, error) {
 	if string(b[:4]) != batchMagic {
 		return 0, fmt.Errorf("batch: begins with %q, not %q", b[:4], batchMagic)
 	}
-	lane, stored := int(b[5]), binary.BigEndian.Uint32(b[56:])
+	lane, stored := uint32(b[5]), binary.BigEndian.Uint32(b[56:])
 	if lane > MaxName || stored > maxStored {
 		return 0, fmt.Errorf("batch: declares a lane of %d and records of %d bytes, the limits are %d and %d", lane, stored, MaxName, maxStored)
 	}
-	return batchHeader + lane + int(stored) + batchTrailer, nil
+	return batchHeader + int(lane) + int(stored) + batchTrailer, nil
 }
 
 // ParseBatch verifies the batch that is exactly b: its form, limits and
-// checksum. The result points into b.
+// checksum, but not what its records say; see [Batch.Check]. The result points
+// into b.
 func ParseBatch(b []byte) (Batch, error) {
 	size, err := BatchSize(b)
 	if err != nil {
@@ -126,24 +127,30 @@ func ParseBatch(b []byte) (Batch, error) {
 			Count:       binary.BigEndian.Uint32(b[48:]),
 			Codec:       Codec(b[4]),
 		},
-		Raw:     int(binary.BigEndian.Uint32(b[52:])),
-		records: body[batchHeader+len(lane):],
+		records: body[batchHeader+len(lane) : len(body) : len(body)],
 	}
+	raw := binary.BigEndian.Uint32(b[52:]) // may not fit an int
 	switch {
 	case b[6] != 0 || b[7] != 0:
 		err = errors.New("batch: reserved bytes are not zero")
 	case p.Codec != CodecNone:
 		err = fmt.Errorf("batch: %w %d", ErrCodec, p.Codec)
-	case p.Raw > MaxBatch:
-		err = fmt.Errorf("batch: %d bytes of records, the limit is %d", p.Raw, MaxBatch)
-	case p.Raw != len(p.records):
-		err = fmt.Errorf("batch: declares %d bytes of records, has %d", p.Raw, len(p.records))
-	case p.First == 0 || p.Count == 0 || p.Last() < p.First:
+	case raw > MaxBatch:
+		err = fmt.Errorf("batch: %d bytes of records, the limit is %d", raw, MaxBatch)
+	case int(raw) != len(p.records):
+		err = fmt.Errorf("batch: declares %d bytes of records, has %d", raw, len(p.records))
+	case p.First == 0 || p.First > MaxSeq || p.Count == 0 || p.Last() > MaxSeq:
 		err = fmt.Errorf("batch: first %d and count %d are no range", p.First, p.Count)
+	case uint64(p.Count)*minRecord > uint64(raw):
+		err = fmt.Errorf("batch: %d records cannot be %d bytes", p.Count, raw)
 	case p.Epoch.IsZero() || p.Incarnation.IsZero():
 		err = errors.New("batch: epoch or incarnation is zero")
 	}
-	return p, err
+	if err != nil {
+		return Batch{}, err
+	}
+	p.Raw = int(raw)
+	return p, nil
 }
 
 // Records yields the batch's records with their numbers, in order. It ends with
@@ -155,7 +162,7 @@ func (p *Batch) Records() iter.Seq2[Numbered, error] {
 		for i := range p.Count {
 			r, rest, err := NextRecord(b)
 			if err != nil {
-				yield(Numbered{}, fmt.Errorf("batch %d+%d: record %d: %w", p.First, p.Count, i, err))
+				yield(Numbered{}, fmt.Errorf("batch %d+%d: number %d: %w", p.First, p.Count, p.First+Seq(i), err))
 				return
 			}
 			if b = rest; !yield(Numbered{p.First + Seq(i), r}, nil) {
@@ -179,11 +186,11 @@ type Numbered struct {
 // that does not.
 func (p *Batch) Check() error {
 	for n, err := range p.Records() {
-		if err == nil {
-			_, err = n.Record.Message()
-		}
 		if err != nil {
 			return err
+		}
+		if err := n.Record.Check(); err != nil {
+			return fmt.Errorf("batch %d+%d: number %d: %w", p.First, p.Count, n.Seq, err)
 		}
 	}
 	return nil

@@ -1,11 +1,11 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // Version is the protocol's version. A collector refuses a hello of another one.
@@ -18,12 +18,21 @@ type Hello struct {
 	Instance    Instance      `json:"instance"`
 	LastSession uint64        `json:"last_session"`        // number of the last session this instance was granted, 0 if none
 	Streams     int           `json:"streams"`             // history frames that follow, further pages not counted
-	Software    string        `json:"software,omitempty"`  // name and version, for people
+	Software    string        `json:"software,omitempty"`  // name and version, for people; sent up to MaxText bytes
 	Host        Host          `json:"host"`                // for people
 	Heartbeat   time.Duration `json:"heartbeat,omitempty"` // interval the agent asks for, ns; 0: the collector's
 }
 
-// Host is what an agent says of its machine, for people.
+// fit returns h with its texts for people cut, so that no hello is above
+// MaxHello: a long host name must not keep an agent from connecting.
+func (h Hello) fit() Hello {
+	h.Software = fitText(h.Software, MaxText)
+	h.Host = Host{fitText(h.Host.Name, MaxText), fitText(h.Host.OS, MaxText), fitText(h.Host.Arch, MaxText)}
+	return h
+}
+
+// Host is what an agent says of its machine, for people; each sent up to MaxText
+// bytes.
 type Host struct {
 	Name string `json:"name,omitempty"`
 	OS   string `json:"os,omitempty"`
@@ -68,16 +77,21 @@ func (s *StreamState) Check() error {
 	switch {
 	case s.Epoch.IsZero():
 		return fmt.Errorf("lane %s: stream without an epoch", s.Lane)
-	case s.Next == 0:
-		return fmt.Errorf("lane %s: next is 0, numbers start at 1", s.Lane)
+	case s.Next == 0 || s.Next > MaxSeq+1:
+		return fmt.Errorf("lane %s: next is %d, numbers are 1 to %d", s.Lane, s.Next, MaxSeq)
 	case s.Acked >= s.Next:
 		return fmt.Errorf("lane %s: acked %d, but next is %d", s.Lane, s.Acked, s.Next)
 	case len(s.Boundaries) > MaxHelloBounds:
 		return fmt.Errorf("lane %s: %d boundaries, the limit is %d", s.Lane, len(s.Boundaries), MaxHelloBounds)
 	case len(s.Boundaries) == 0:
 		return fmt.Errorf("lane %s: no boundaries, an opened lane has one", s.Lane)
+	case s.Boundaries[len(s.Boundaries)-1].First > s.Next:
+		return fmt.Errorf("lane %s: a boundary at %d, but next is %d", s.Lane, s.Boundaries[len(s.Boundaries)-1].First, s.Next)
 	}
-	return s.Boundaries.Check()
+	if err := s.Boundaries.Check(); err != nil {
+		return fmt.Errorf("lane %s: %w", s.Lane, err)
+	}
+	return nil
 }
 
 // Session is granted by the store in the transaction that fences every other
@@ -98,6 +112,43 @@ type Welcome struct {
 	Fragment    int           `json:"fragment"`               // most bytes of a batch in one data frame
 	Time        time.Time     `json:"time"`                   // the collector's clock
 	Matches     []Match       `json:"matches"`                // one for each stream of the hello, in its order
+}
+
+// Check verifies a welcome that was read from a peer as the answer to a hello
+// with the streams said.
+func (w *Welcome) Check(said []StreamState) error {
+	switch {
+	case w.Session.Number == 0:
+		return errors.New("welcome without a session")
+	case w.Store.IsZero():
+		return errors.New("welcome without a store")
+	case w.Heartbeat <= 0:
+		return fmt.Errorf("welcome with a heartbeat of %s", w.Heartbeat)
+	case w.Window <= 0 || w.Fragment <= 0:
+		return fmt.Errorf("welcome with a window of %d and a fragment of %d bytes", w.Window, w.Fragment)
+	case len(w.Matches) != len(said):
+		return fmt.Errorf("welcome with %d matches for %d streams", len(w.Matches), len(said))
+	}
+	for i, m := range w.Matches {
+		if err := m.check(&said[i]); err != nil {
+			return fmt.Errorf("welcome: lane %s: %w", said[i].Lane, err)
+		}
+	}
+	return nil
+}
+
+func (m *Match) check(said *StreamState) error {
+	switch {
+	case !m.Found:
+		return nil
+	case m.Epoch.IsZero():
+		return errors.New("a match without an epoch")
+	case m.W > MaxSeq:
+		return fmt.Errorf("watermark %d, the largest number is %d", m.W, MaxSeq)
+	case m.Common > m.W || m.Common > said.Last():
+		return fmt.Errorf("common point %d, but W is %d and the hello's last number %d", m.Common, m.W, said.Last())
+	}
+	return nil
 }
 
 // Replaced reports whether the welcoming store stands in for old.
@@ -176,9 +227,14 @@ type Bye struct {
 	Reason string `json:"reason"` // e.g. "shutdown"
 }
 
-// AppendJSON appends a control frame to dst. v is one of this file's structs; a
-// Hello must keep to MaxHello, which the caller's limits on names ensure.
+// AppendJSON appends a control frame to dst. v is one of this file's structs.
 func AppendJSON(dst []byte, t Type, v any) []byte {
+	switch h := v.(type) {
+	case Hello:
+		v = h.fit()
+	case *Hello:
+		v = h.fit()
+	}
 	b, err := json.Marshal(v)
 	if err != nil {
 		panic(fmt.Sprintf("wire: %T does not marshal: %v", v, err)) // a bug in this file, not input
@@ -186,10 +242,14 @@ func AppendJSON(dst []byte, t Type, v any) []byte {
 	return AppendFrame(dst, t, b)
 }
 
-// ParseJSON reads a control frame's payload into v. Unknown fields are ignored,
-// so that the frames can grow.
+// ParseJSON reads a control frame's payload, one JSON object in UTF-8 and nothing
+// behind it, into v. Unknown fields are ignored, so that the frames can grow. The
+// error for a name that is none is [ErrName] as well.
 func ParseJSON(t Type, p []byte, v any) error {
-	if err := json.NewDecoder(bytes.NewReader(p)).Decode(v); err != nil {
+	if !utf8.Valid(p) { // encoding/json would put other characters in its place
+		return fmt.Errorf("%w: %s: not valid UTF-8", ErrFrame, t)
+	}
+	if err := json.Unmarshal(p, v); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrFrame, t, err)
 	}
 	return nil

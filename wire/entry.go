@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -65,7 +66,7 @@ type Entry struct {
 	Batch []byte // data: the encoded batch
 
 	Reason      Reason      // tombstone: why
-	Time        time.Time   // tombstone: when the drop was committed
+	Time        time.Time   // tombstone: when the drop was committed, zero if not known
 	Fingerprint Fingerprint // tombstone: of number To, 0 if not known
 	Detail      string      // tombstone: UTF-8, at most MaxReason bytes
 }
@@ -77,14 +78,14 @@ func (e *Entry) IsTombstone() bool { return e.Batch == nil }
 // For data it parses and returns the batch.
 func (e *Entry) Check() (Batch, error) {
 	switch {
-	case e.From == 0 || e.To < e.From:
+	case e.From == 0 || e.To < e.From || e.To > MaxSeq:
 		return Batch{}, fmt.Errorf("entry: %d to %d is no range", e.From, e.To)
 	case e.Incarnation.IsZero():
 		return Batch{}, errors.New("entry: incarnation is zero")
 	case !e.IsTombstone():
 		b, err := ParseBatch(e.Batch)
 		if err == nil && (e.From < b.First || e.To > b.Last()) {
-			err = fmt.Errorf("entry: %d to %d is not within its batch, %d to %d", e.From, e.To, b.First, b.Last())
+			return Batch{}, fmt.Errorf("entry: %d to %d is not within its batch, %d to %d", e.From, e.To, b.First, b.Last())
 		}
 		return b, err
 	case reasonNames[e.Reason] == "":
@@ -92,11 +93,17 @@ func (e *Entry) Check() (Batch, error) {
 	case len(e.Detail) > MaxReason || !utf8.ValidString(e.Detail):
 		return Batch{}, fmt.Errorf("entry: detail %.40q is longer than %d bytes or not UTF-8", e.Detail, MaxReason)
 	}
+	if !e.Time.IsZero() {
+		if err := checkTime(e.Time); err != nil {
+			return Batch{}, fmt.Errorf("entry: tombstone: %w", err)
+		}
+	}
 	return Batch{}, nil
 }
 
 // AppendEntry appends e's head to dst: everything but the batch. ParseEntry is
-// its reverse. The journal and the link both carry it:
+// its reverse. A detail that is too long or not UTF-8 is made to fit. The journal
+// and the link both carry it:
 //
 //	offset  size  field
 //	     0     1  kind: 1 data, 2 tombstone
@@ -108,9 +115,9 @@ func (e *Entry) Check() (Batch, error) {
 //	    34     4  size of the batch, which follows
 //	tombstone:
 //	    34     1  reason
-//	    35     8  time, Unix nanoseconds
+//	    35     8  time, Unix nanoseconds, signed; 0 not known
 //	    43     8  fingerprint of number to, 0 unknown
-//	    51     2  length of the detail, which follows
+//	    51     2  length of the detail, which follows in UTF-8
 func AppendEntry(dst []byte, e *Entry) []byte {
 	kind, flags := byte(1), byte(0)
 	if e.IsTombstone() {
@@ -126,11 +133,29 @@ func AppendEntry(dst []byte, e *Entry) []byte {
 	if kind == 1 {
 		return binary.BigEndian.AppendUint32(dst, uint32(len(e.Batch)))
 	}
+	var at int64
+	if !e.Time.IsZero() {
+		at = e.Time.UnixNano()
+	}
+	detail := fitText(e.Detail, MaxReason)
 	dst = append(dst, byte(e.Reason))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(e.Time.UnixNano()))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(at))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(e.Fingerprint))
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(e.Detail)))
-	return append(dst, e.Detail...)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(detail)))
+	return append(dst, detail...)
+}
+
+// fitText returns s as valid UTF-8 of at most limit bytes, cut between two
+// characters: what a peer refuses must not be sent to it.
+func fitText(s string, limit int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
 }
 
 const (
@@ -159,20 +184,22 @@ func ParseEntry(b []byte) (e Entry, size int, rest []byte, err error) {
 	}
 	if kind == 1 {
 		n := binary.BigEndian.Uint32(b[entryHead:])
-		if n > MaxBatchSize || n < batchHeader {
-			return e, 0, nil, fmt.Errorf("entry: batch of %d bytes declared, a batch has %d to %d", n, batchHeader, MaxBatchSize)
+		if n > MaxBatchSize || n < minBatchSize {
+			return Entry{}, 0, nil, fmt.Errorf("entry: batch of %d bytes declared, a batch has %d to %d", n, minBatchSize, MaxBatchSize)
 		}
 		return e, int(n), b[entryDataHead:], nil
 	}
 	if len(b) < entryTombHead {
-		return e, 0, nil, fmt.Errorf("entry: tombstone of %d bytes, its head has %d", len(b), entryTombHead)
+		return Entry{}, 0, nil, fmt.Errorf("entry: tombstone of %d bytes, its head has %d", len(b), entryTombHead)
 	}
 	e.Reason = Reason(b[34])
-	e.Time = time.Unix(0, int64(binary.BigEndian.Uint64(b[35:])))
+	if at := int64(binary.BigEndian.Uint64(b[35:])); at != 0 {
+		e.Time = time.Unix(0, at).UTC()
+	}
 	e.Fingerprint = Fingerprint(binary.BigEndian.Uint64(b[43:]))
 	n := int(binary.BigEndian.Uint16(b[51:]))
 	if n > MaxReason || n > len(b)-entryTombHead {
-		return e, 0, nil, fmt.Errorf("entry: detail of %d bytes declared, %d left", n, len(b)-entryTombHead)
+		return Entry{}, 0, nil, fmt.Errorf("entry: detail of %d bytes declared, %d left", n, len(b)-entryTombHead)
 	}
 	e.Detail = string(b[entryTombHead : entryTombHead+n])
 	return e, 0, b[entryTombHead+n:], nil

@@ -80,8 +80,8 @@ func AppendFrame(dst []byte, t Type, payload []byte) []byte {
 
 // ReadFrame reads one frame from r. Its payload may have at most limit bytes;
 // more is an error before anything is allocated. The payload lies in buf, which
-// grows as needed and is returned for the next call: the payload is good until
-// then. io.EOF means that r ended between two frames; in the middle of one it is
+// grows as bytes arrive, not as they are promised, and is returned for the next
+// call: the payload is good until then. io.EOF means that r ended between two frames; in the middle of one it is
 // io.ErrUnexpectedEOF.
 func ReadFrame(r io.Reader, buf []byte, limit int) (t Type, payload, grown []byte, err error) {
 	if cap(buf) < frameHeader {
@@ -91,31 +91,41 @@ func ReadFrame(r io.Reader, buf []byte, limit int) (t Type, payload, grown []byt
 	if _, err := io.ReadFull(r, head); err != nil {
 		return 0, nil, buf, err
 	}
-	n := int64(binary.BigEndian.Uint32(head))
+	size := int64(binary.BigEndian.Uint32(head))
 	t = Type(head[4])
 	want := binary.BigEndian.Uint32(head[5:])
 	switch {
 	case typeNames[t] == "":
 		return t, nil, buf, fmt.Errorf("%w: unknown type %#02x", ErrFrame, uint8(t))
-	case n > int64(limit):
-		return t, nil, buf, fmt.Errorf("%w: %s of %d bytes, the limit here is %d", ErrFrame, t, n, limit)
+	case size > int64(limit):
+		return t, nil, buf, fmt.Errorf("%w: %s of %d bytes, the limit here is %d", ErrFrame, t, size, limit)
 	}
+	n := int(size)
 	crc := crc32.Checksum(head[:5], Castagnoli)
-	if int64(cap(buf)) < n {
-		buf = make([]byte, n)
+	for have := 0; have < n; {
+		if cap(buf) == have || have == 0 && cap(buf) < min(n, firstRead) {
+			bigger := make([]byte, min(n, max(firstRead, 4*have)))
+			copy(bigger, buf[:have])
+			buf = bigger
+		}
+		k, err := io.ReadFull(r, buf[have:min(n, cap(buf))])
+		if have += k; err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return t, nil, buf, err
+		}
 	}
 	payload = buf[:n]
-	if _, err := io.ReadFull(r, payload); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return t, nil, buf, err
-	}
 	if got := crc32.Update(crc, Castagnoli, payload); got != want {
 		return t, nil, buf, fmt.Errorf("%w: %s with checksum %08x, its content has %08x", ErrFrame, t, want, got)
 	}
 	return t, payload, buf, nil
 }
+
+// firstRead is how much of a frame ReadFrame makes room for before any of it has
+// come: a data frame of the usual size is read at once.
+const firstRead = 2 * DefaultFragment
 
 func badPayload(t Type, n int) error {
 	return fmt.Errorf("%w: %s payload of %d bytes", ErrFrame, t, n)
@@ -136,7 +146,7 @@ func AppendData(dst []byte, stream uint32, e *Entry, fragment int) []byte {
 type Fragments struct {
 	Stream uint32
 	Entry  *Entry
-	Size   int // bytes of the batch in one frame; 0: DefaultFragment
+	Size   int // bytes of the batch in one frame; 0: DefaultFragment, at most what a frame can hold
 
 	sent    int
 	started bool
@@ -145,9 +155,13 @@ type Fragments struct {
 // Done reports whether all frames have been appended.
 func (f *Fragments) Done() bool { return f.started && f.sent == len(f.Entry.Batch) }
 
-// Append appends the next frame to dst.
+// Append appends the next frame to dst, nothing once all frames have been
+// appended.
 func (f *Fragments) Append(dst []byte) []byte {
-	start, size := len(dst), f.Size
+	if f.Done() {
+		return dst
+	}
+	start, size := len(dst), min(f.Size, MaxFrame-4-entryDataHead)
 	if size <= 0 {
 		size = DefaultFragment
 	}
@@ -181,7 +195,10 @@ func ParseData(p []byte) (stream uint32, e Entry, size int, first []byte, err er
 	case size > 0 && len(first) == 0:
 		err = fmt.Errorf("%w: data carries nothing of its batch", ErrFrame)
 	}
-	return stream, e, size, first, err
+	if err != nil {
+		return 0, Entry{}, 0, nil, err
+	}
+	return stream, e, size, first, nil
 }
 
 // ParseMore reads a more frame; the part points into p.
@@ -205,16 +222,20 @@ func ParseAck(p []byte) (stream uint32, w Seq, err error) {
 	if len(p) != 12 {
 		return 0, 0, badPayload(TypeAck, len(p))
 	}
-	return binary.BigEndian.Uint32(p), Seq(binary.BigEndian.Uint64(p[4:])), nil
+	if w = Seq(binary.BigEndian.Uint64(p[4:])); w > MaxSeq {
+		return 0, 0, fmt.Errorf("%w: ack of %d, the largest number is %d", ErrFrame, w, MaxSeq)
+	}
+	return binary.BigEndian.Uint32(p), w, nil
 }
 
-// AppendReject appends a reject frame: the store refuses number n for good.
+// AppendReject appends a reject frame: the store refuses number n for good. A
+// why that is too long or not UTF-8 is made to fit.
 func AppendReject(dst []byte, stream uint32, n Seq, why string) []byte {
 	start := len(dst)
 	dst = BeginFrame(dst, TypeReject)
 	dst = binary.BigEndian.AppendUint32(dst, stream)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(n))
-	return EndFrame(append(dst, why[:min(len(why), MaxReason)]...), start)
+	return EndFrame(append(dst, fitText(why, MaxReason)...), start)
 }
 
 // ParseReject reads a reject frame.
@@ -222,7 +243,10 @@ func ParseReject(p []byte) (stream uint32, n Seq, why string, err error) {
 	if len(p) < 12 || len(p) > 12+MaxReason || !utf8.Valid(p[12:]) {
 		return 0, 0, "", badPayload(TypeReject, len(p))
 	}
-	return binary.BigEndian.Uint32(p), Seq(binary.BigEndian.Uint64(p[4:])), string(p[12:]), nil
+	if n = Seq(binary.BigEndian.Uint64(p[4:])); n == 0 || n > MaxSeq {
+		return 0, 0, "", fmt.Errorf("%w: reject of %d, numbers are 1 to %d", ErrFrame, n, MaxSeq)
+	}
+	return binary.BigEndian.Uint32(p), n, string(p[12:]), nil
 }
 
 // Announcement tells the collector how far a stream goes: every number below
@@ -231,12 +255,13 @@ type Announcement struct {
 	Stream       uint32
 	Next         Seq
 	BacklogBytes uint64
-	OldestAge    time.Duration // of the oldest message that is not acked
+	OldestAge    time.Duration // of the oldest message that is not acked; below 0 (a clock went back) it is sent as 0
 }
 
 const announcementSize = 28
 
-// AppendPing appends a ping frame. The collector's pings announce nothing.
+// AppendPing appends a ping frame with at most MaxStreams announcements. The
+// collector's pings announce nothing.
 func AppendPing(dst []byte, nonce uint64, list []Announcement) []byte {
 	start := len(dst)
 	dst = BeginFrame(dst, TypePing)
@@ -246,7 +271,7 @@ func AppendPing(dst []byte, nonce uint64, list []Announcement) []byte {
 		dst = binary.BigEndian.AppendUint32(dst, a.Stream)
 		dst = binary.BigEndian.AppendUint64(dst, uint64(a.Next))
 		dst = binary.BigEndian.AppendUint64(dst, a.BacklogBytes)
-		dst = binary.BigEndian.AppendUint64(dst, uint64(a.OldestAge))
+		dst = binary.BigEndian.AppendUint64(dst, uint64(max(0, a.OldestAge)))
 	}
 	return EndFrame(dst, start)
 }
@@ -267,8 +292,8 @@ func ParsePing(p []byte) (nonce uint64, list []Announcement, err error) {
 			BacklogBytes: binary.BigEndian.Uint64(b[12:]),
 			OldestAge:    time.Duration(binary.BigEndian.Uint64(b[20:])),
 		}
-		if a.Next == 0 || a.OldestAge < 0 {
-			return 0, nil, badPayload(TypePing, len(p))
+		if a.Next == 0 || a.Next > MaxSeq+1 || a.OldestAge < 0 {
+			return 0, nil, fmt.Errorf("%w: ping announces next %d and an age of %d ns", ErrFrame, a.Next, a.OldestAge)
 		}
 		list = append(list, a)
 	}

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -34,7 +33,11 @@ func (b *Boundary) UnmarshalText(t []byte) error {
 	if err != nil {
 		return fmt.Errorf("boundary: first number: %w", err)
 	}
-	*b = Boundary{Incarnation{inc}, Seq(n)}
+	got := Boundary{Incarnation{inc}, Seq(n)}
+	if again, _ := got.MarshalText(); string(again) != string(t) {
+		return fmt.Errorf("boundary %.60q: first number: want no leading zeros", t)
+	}
+	*b = got
 	return nil
 }
 
@@ -53,8 +56,8 @@ func (h History) Check() error {
 		switch {
 		case b.Incarnation.IsZero():
 			return fmt.Errorf("history: boundary %d has no incarnation", i)
-		case b.First == 0:
-			return errors.New("history: numbers start at 1, a boundary says 0")
+		case b.First == 0 || b.First > MaxSeq:
+			return fmt.Errorf("history: boundary %d at %d, numbers are 1 to %d", i, b.First, MaxSeq)
 		case i > 0 && b.First <= h[i-1].First:
 			return fmt.Errorf("history: boundary %d at %d does not follow %d", i, b.First, h[i-1].First)
 		case i > 0 && b.Incarnation == h[i-1].Incarnation:
@@ -93,7 +96,8 @@ func (h History) Start(n Seq) Seq {
 }
 
 // End returns the last number that the incarnation which wrote n can have
-// written, last if it is the newest one (or h does not know n).
+// written: the one before the next boundary, but not above last. If h does not
+// know n, that is the one before h's first boundary.
 func (h History) End(n, last Seq) Seq {
 	if i := h.index(n) + 1; i < len(h) && h[i].First-1 < last {
 		return h[i].First - 1

@@ -3,6 +3,7 @@ package wire
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 )
@@ -24,8 +25,8 @@ func ParseID(s string) (ID, error) {
 	if len(s) != 2*len(id) {
 		return ID{}, fmt.Errorf("id %.40q: want %d hex digits, have %d characters", s, 2*len(id), len(s))
 	}
-	if _, err := hex.Decode(id[:], []byte(s)); err != nil {
-		return ID{}, fmt.Errorf("id %q: %w", s, err)
+	if _, err := hex.Decode(id[:], []byte(s)); err != nil || id.String() != s {
+		return ID{}, fmt.Errorf("id %q: want lower-case hex digits", s)
 	}
 	return id, nil
 }
@@ -51,6 +52,9 @@ func (id *ID) UnmarshalText(b []byte) error {
 		return nil
 	}
 	got, err := ParseID(string(b))
+	if err == nil && got.IsZero() {
+		err = fmt.Errorf("id %s names nothing", got)
+	}
 	if err != nil {
 		return err
 	}
@@ -75,6 +79,11 @@ type Instance struct{ ID }
 // Seq is a message's number within its stream. Numbers start at 1 and never
 // skip; 0 stands for "none" or "before the first".
 type Seq uint64
+
+// MaxSeq is the largest number, so that the number after it is one as well. At a
+// million messages a second a stream reaches it in 292,000 years: whoever names a
+// larger one is broken or lies.
+const MaxSeq Seq = 1<<63 - 1
 
 // String returns the number in decimal.
 func (n Seq) String() string { return strconv.FormatUint(uint64(n), 10) }
@@ -110,23 +119,26 @@ func ParseLane(s string) (Lane, error) {
 // UnmarshalText makes every decoded lane a checked one.
 func (l *Lane) UnmarshalText(b []byte) (err error) { *l, err = ParseLane(string(b)); return err }
 
-// CheckName reports an error unless s is 1 to 64 characters of [A-Za-z0-9._-].
-// what names the thing in the error. The names "." and ".." are refused as
-// well, because names become parts of paths.
+// ErrName is what the error of a name that is none is; see [CheckName].
+var ErrName = errors.New("bad name")
+
+// CheckName reports an error, which is [ErrName], unless s is 1 to 64 characters
+// of [A-Za-z0-9._-]. what names the thing in the error. The names "." and ".."
+// are refused as well, because names become parts of paths.
 func CheckName(what, s string) error {
 	if s == "" || len(s) > MaxName {
-		return fmt.Errorf("%s %.80q: want 1 to %d characters, have %d", what, s, MaxName, len(s))
+		return fmt.Errorf("%w: %s %.80q: want 1 to %d characters, have %d bytes", ErrName, what, s, MaxName, len(s))
 	}
 	for i := range len(s) {
 		c := s[i]
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
 		default:
-			return fmt.Errorf("%s %q: character %d is not one of A-Z a-z 0-9 . _ -", what, s, i+1)
+			return fmt.Errorf("%w: %s %q: character %d is not one of A-Z a-z 0-9 . _ -", ErrName, what, s, i+1)
 		}
 	}
 	if s == "." || s == ".." {
-		return fmt.Errorf("%s %q: reserved", what, s)
+		return fmt.Errorf("%w: %s %q: reserved", ErrName, what, s)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ const (
 
 	MaxFrame        = 1 << 20  // bytes of a frame's payload
 	MaxHello        = 4 << 10  // bytes of a hello's payload
+	MaxText         = 128      // bytes in each of a hello's texts for people; longer ones are cut
 	MaxPage         = 64 << 10 // bytes of a history page's payload
 	MaxPageBounds   = 1024     // boundaries in one history or resume page
 	MaxHelloBounds  = 16384    // boundaries of one stream in a hello or resume; the newest are sent
@@ -23,6 +24,9 @@ const (
 
 	maxStored = MaxBatch + MaxBatch/8 // bytes of a batch's records as stored
 )
+
+// minBatchSize is the size of a batch with the shortest lane and one empty message.
+const minBatchSize = batchHeader + 1 + minRecord + batchTrailer
 
 // MaxBatchSize is the most bytes a whole encoded batch may have.
 const MaxBatchSize = batchHeader + MaxName + maxStored + batchTrailer
