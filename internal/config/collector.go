@@ -1,0 +1,113 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// Collector is the configuration of the collector daemon.
+type Collector struct {
+	Listen    string        // host:port for agents
+	HTTP      string        // host:port for health and metrics, "": none
+	Dir       string        // folder of the journal
+	Replaces  Replaces      // which other stores this one stands in for
+	Heartbeat time.Duration // 0: the collector's default
+	Log       Log
+}
+
+// Replaces names the stores that a collector's store stands in for: an agent of
+// such a store sends here what it still has, and declares the rest.
+type Replaces struct {
+	Stores []wire.StoreID
+	Any    bool // every other store
+}
+
+// Off is what is written for an address that is not wanted.
+const Off = "off"
+
+// DefaultCollector returns the configuration of a collector without a file.
+func DefaultCollector() Collector {
+	return Collector{Listen: "127.0.0.1:4717", HTTP: "127.0.0.1:4718", Dir: "fieldpost-collector", Log: Log{Format: LogAuto}}
+}
+
+// ParseCollector reads a collector's configuration. file names it in errors.
+// The error is a [Problems].
+func ParseCollector(file string, data []byte, env Lookup) (Collector, error) {
+	d := &decoder{file: file, env: env}
+	c := DefaultCollector()
+	one := d.scalar(c.Replaces.Add)
+	many := d.list(one)
+	d.decode(data, fields{
+		"listen": d.scalar(func(s string) (err error) { c.Listen, err = ParseListenAddress(s); return }),
+		"http":   d.scalar(func(s string) (err error) { c.HTTP, err = ParseHTTPAddress(s); return }),
+		"dir":    d.scalar(func(s string) (err error) { c.Dir, err = notEmpty(s); return }),
+		"replaces": func(n ast.Node, path string) {
+			if _, ok := scalarText(n); ok {
+				one(n, path)
+				return
+			}
+			many(n, path)
+		},
+		"heartbeat": d.heartbeat(&c.Heartbeat),
+		"log":       d.log(&c.Log),
+	}, nil)
+	if len(d.problems) > 0 {
+		return Collector{}, d.problems
+	}
+	return c, nil
+}
+
+// LoadCollector reads the file at path with the process's environment; see
+// [ParseCollector]. The error is a [Problems] as well if the file cannot be
+// read.
+func LoadCollector(path string) (Collector, error) {
+	data, err := read(path)
+	if err != nil {
+		return Collector{}, err
+	}
+	return ParseCollector(path, data, os.LookupEnv)
+}
+
+// ParseHTTPAddress checks the address for HTTP: as [ParseListenAddress] does, or off, which
+// gives "".
+func ParseHTTPAddress(s string) (string, error) {
+	if s == Off {
+		return "", nil
+	}
+	return ParseListenAddress(s)
+}
+
+// Add takes one more store id, or any.
+func (r *Replaces) Add(s string) error {
+	if s == "any" {
+		r.Any = true
+		return nil
+	}
+	id, err := wire.ParseID(s)
+	if err != nil {
+		return fmt.Errorf("%.80q is not a store; write the store id that the agents name, 32 hex digits, or any", s)
+	}
+	r.Stores = append(r.Stores, wire.StoreID{ID: id})
+	return nil
+}
+
+// read returns what the file at path holds, of a file that is too long only so
+// much that the decoder notices.
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, Problems{{File: path, Message: "cannot be read: " + err.Error()}}
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	if err != nil {
+		return nil, Problems{{File: path, Message: "cannot be read: " + err.Error()}}
+	}
+	return data, nil
+}

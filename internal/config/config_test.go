@@ -1,0 +1,214 @@
+package config
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func env(vars map[string]string) Lookup {
+	return func(name string) (string, bool) { v, ok := vars[name]; return v, ok }
+}
+
+func TestAgentEveryKey(t *testing.T) {
+	const file = `
+# A pump at the edge.
+id: ${SITE:-pump}-7
+dir: /var/lib/fieldpost
+collectors:
+  - 127.0.0.1:4717
+  - "[::1]:4717"
+lanes:
+  alarms: {segment_size: 1MiB}
+  bulk:
+    segment_size: ${SEGMENT}
+  plain:
+routes:
+  - {topic: "+/alarm/#", lane: alarms}
+  - topic: camera/#
+    lane: bulk
+inputs:
+  - stdin: {lane: alarms, topic: pump/$$raw}
+heartbeat:
+  interval: 1m30s
+reconnect: {min: 200ms, max: 1m, max_attempts: 12}
+log:
+  level: warn
+  format: json
+`
+	got, err := ParseAgent("agent.yaml", []byte(file), env(map[string]string{"SEGMENT": "2MiB"}), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Agent{
+		ID: "pump-7", Dir: "/var/lib/fieldpost", Collectors: []string{"127.0.0.1:4717", "[::1]:4717"},
+		Lanes:     map[string]LaneSettings{"alarms": {1 << 20}, "bulk": {2 << 20}, "plain": {}},
+		Routes:    []Route{{"+/alarm/#", "alarms"}, {"camera/#", "bulk"}},
+		Stdin:     Stdin{Lane: "alarms", Topic: "pump/$raw"},
+		Heartbeat: 90 * time.Second,
+		Reconnect: Reconnect{Min: 200 * time.Millisecond, Max: time.Minute, MaxAttempts: 12},
+		Log:       Log{Level: 4, Format: LogJSON},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestCollectorEveryKey(t *testing.T) {
+	a, b := wire.StoreID{ID: wire.NewID()}, wire.StoreID{ID: wire.NewID()}
+	file := "listen: localhost:1\nhttp: off\ndir: d\nreplaces: [" + a.String() + ", '" + b.String() + "']\nheartbeat: {interval: 1s}\nlog: {level: debug}\n"
+	got, err := ParseCollector("c.yaml", []byte(file), env(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Collector{
+		Listen: "localhost:1", Dir: "d", Replaces: Replaces{Stores: []wire.StoreID{a, b}},
+		Heartbeat: time.Second, Log: Log{Level: -4, Format: LogAuto},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if got, err := ParseCollector("c.yaml", []byte("replaces: any"), env(nil)); err != nil || !got.Replaces.Any {
+		t.Errorf("replaces: any gave %+v, %v", got.Replaces, err)
+	}
+}
+
+func TestEmptyFilesAreTheDefaults(t *testing.T) {
+	for _, file := range []string{"", "\n", "# nothing\n", "---\n", "log:\nheartbeat:\n"} {
+		if got, err := ParseAgent("a", []byte(file), env(nil), false); err != nil || !reflect.DeepEqual(got, DefaultAgent()) {
+			t.Errorf("agent %q: %+v, %v", file, got, err)
+		}
+		if got, err := ParseCollector("c", []byte(file), env(nil)); err != nil || !reflect.DeepEqual(got, DefaultCollector()) {
+			t.Errorf("collector %q: %+v, %v", file, got, err)
+		}
+	}
+}
+
+// Scalars are text: what YAML would make of them does not matter.
+func TestScalarsAreText(t *testing.T) {
+	for _, id := range []string{"007", "1e3", "true", "0x1F", `"7"`, "'7'", "1.50", "2026-01-01"} {
+		got, err := ParseAgent("a", []byte("id: "+id), env(nil), false)
+		if err != nil || got.ID != strings.Trim(id, `"'`) {
+			t.Errorf("id: %s gave %q, %v", id, got.ID, err)
+		}
+	}
+}
+
+func TestRemoteCollectorNeedsLeave(t *testing.T) {
+	const file = "collectors: [centre.example:4717]"
+	if _, err := ParseAgent("a", []byte(file), env(nil), false); err == nil || !strings.Contains(err.Error(), "--insecure-plaintext") {
+		t.Errorf("a collector off the loopback: %v", err)
+	}
+	if _, err := ParseAgent("a", []byte(file), env(nil), true); err != nil {
+		t.Errorf("with leave: %v", err)
+	}
+}
+
+// Each testdata/*.yaml is wrong; the .txt beside it has what is said of it.
+func TestProblemsGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no testdata", err)
+	}
+	for _, path := range files {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(filepath.Base(path), "collector") {
+				_, err = ParseCollector("collector.yaml", data, env(nil))
+			} else {
+				_, err = ParseAgent("agent.yaml", data, env(nil), false)
+			}
+			var problems Problems
+			if !errors.As(err, &problems) {
+				t.Fatalf("error %v, want Problems", err)
+			}
+			golden := strings.TrimSuffix(path, ".yaml") + ".txt"
+			got := err.Error() + "\n"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("%s says\n%s\nwant\n%s", path, got, want)
+			}
+		})
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "agent.yaml")
+	t.Setenv("FIELDPOST_TEST_ID", "pump-9")
+	if err := os.WriteFile(path, []byte("id: ${FIELDPOST_TEST_ID}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := LoadAgent(path, false); err != nil || got.ID != "pump-9" {
+		t.Errorf("LoadAgent: %+v, %v", got, err)
+	}
+	if err := os.WriteFile(path, make([]byte, MaxFile+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, path, filepath.Join(dir, "missing.yaml")} {
+		var problems Problems
+		if _, err := LoadAgent(path, false); !errors.As(err, &problems) || problems[0].File != path {
+			t.Errorf("LoadAgent(%s): %v", path, err)
+		}
+		if _, err := LoadCollector(path); !errors.As(err, &problems) || problems[0].File != path {
+			t.Errorf("LoadCollector(%s): %v", path, err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, path := range files {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	vars := env(map[string]string{"A": "${B}", "B": ": ["})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, parse := range []func() error{
+			func() error { _, err := ParseAgent("f", data, vars, false); return err },
+			func() error { _, err := ParseCollector("f", data, vars); return err },
+		} {
+			err := parse()
+			if err == nil {
+				continue
+			}
+			var problems Problems
+			if !errors.As(err, &problems) || len(problems) == 0 {
+				t.Fatalf("%T: %v", err, err)
+			}
+			if s := err.Error(); strings.ContainsAny(s, "\x00\x1b\r\u202e") {
+				t.Fatalf("not escaped: %q", s)
+			}
+		}
+	})
+}

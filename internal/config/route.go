@@ -1,0 +1,72 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// Filter matches topics as MQTT does: levels are divided by "/", "+" stands for
+// one whole level, "#" as the last level for all that follow and none.
+type Filter string
+
+// ParseFilter checks a filter.
+func ParseFilter(s string) (Filter, error) {
+	if s == "" || len(s) > wire.MaxTopic {
+		return "", fmt.Errorf("a topic filter of %d bytes; want 1 to %d", len(s), wire.MaxTopic)
+	}
+	levels := strings.Split(s, "/")
+	for i, level := range levels {
+		if len(level) > 1 && strings.ContainsAny(level, "+#") {
+			return "", fmt.Errorf("topic filter %.80q: + and # stand for whole levels, as in a/+/b or a/#", s)
+		}
+		if level == "#" && i < len(levels)-1 {
+			return "", fmt.Errorf("topic filter %.80q: # can only be the last level", s)
+		}
+	}
+	return Filter(s), nil
+}
+
+// Match reports whether topic is one of those f stands for.
+func (f Filter) Match(topic string) bool {
+	filter, left := string(f), true // left: topic has a level to match
+	for filter != "" || left {
+		level, rest, more := strings.Cut(filter, "/")
+		if level == "#" && !more {
+			return true
+		}
+		if !left {
+			return false
+		}
+		have, tail, moreTopic := strings.Cut(topic, "/")
+		if level != "+" && level != have {
+			return false
+		}
+		if !more {
+			return !moreTopic
+		}
+		filter, topic, left = rest, tail, moreTopic
+		if filter == "" && !left { // the filter ends with an empty level, the topic does not have it
+			return false
+		}
+	}
+	return false
+}
+
+// Route sends the messages of some topics to a lane.
+type Route struct {
+	Topic Filter
+	Lane  string
+}
+
+// Lane returns the lane for a topic: of the first route that matches it, or the
+// default lane.
+func Lane(routes []Route, topic string) string {
+	for _, r := range routes {
+		if r.Topic.Match(topic) {
+			return r.Lane
+		}
+	}
+	return string(wire.DefaultLane)
+}
