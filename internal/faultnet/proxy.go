@@ -12,7 +12,7 @@ import (
 type Proxy struct {
 	*Faults
 	addr   string
-	target string
+	target string // guarded by Faults.mu
 	l      net.Listener
 	stop   context.CancelFunc
 	joined sync.WaitGroup
@@ -34,6 +34,9 @@ func NewProxy(target string, seed uint64) (*Proxy, error) {
 
 // Addr returns the address to dial, host:port.
 func (p *Proxy) Addr() string { return p.addr }
+
+// SetTarget changes where new connections go.
+func (p *Proxy) SetTarget(addr string) { p.set(func() { p.target = addr }) }
 
 // Close resets every connection and returns when all goroutines have ended.
 func (p *Proxy) Close() error {
@@ -57,14 +60,14 @@ func (p *Proxy) accept(ctx context.Context) {
 // carry moves the bytes of one connection until it ends.
 func (p *Proxy) carry(ctx context.Context, near *net.TCPConn) {
 	p.mu.Lock()
-	refuse := p.refuse
+	refuse, target := p.refuse, p.target
 	p.mu.Unlock()
 	if refuse {
 		abort(near)
 		return
 	}
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", p.target)
+	c, err := d.DialContext(ctx, "tcp", target)
 	if err != nil {
 		abort(near)
 		return
