@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 )
 
 // Sent is everything that was sent. The zero Sent is empty. It is not for
@@ -101,43 +100,6 @@ func (s *Sent) Accepted() int {
 	return n
 }
 
-// Verdict is what a comparison found. All counts are messages.
-type Verdict struct {
-	Accepted  int // Send returned nil
-	Uncertain int // nobody knows what Send would have returned
-	Stored    int // accepted ones that are stored, once or more
-	Survived  int // uncertain ones that are stored: allowed
-	Missing   int // accepted, but not stored
-	Doubled   int // stored once more than they were sent
-	Misplaced int // stored after one that its producer sent later
-	Foreign   int // stored, but nobody sent it, or Send had refused it
-
-	// Findings describes the first of the faults, one a line.
-	Findings []string
-}
-
-// OK reports whether every accepted message is stored once and in order, and
-// nothing is stored that was not sent.
-func (v *Verdict) OK() bool {
-	return v.Missing == 0 && v.Doubled == 0 && v.Misplaced == 0 && v.Foreign == 0
-}
-
-// String says everything in a few lines.
-func (v *Verdict) String() string {
-	s := fmt.Sprintf("accepted %d, stored %d, missing %d, doubled %d, out of order %d, never sent %d; %d uncertain, of them stored %d",
-		v.Accepted, v.Stored, v.Missing, v.Doubled, v.Misplaced, v.Foreign, v.Uncertain, v.Survived)
-	return strings.Join(append([]string{s}, v.Findings...), "\n  ")
-}
-
-const maxFindings = 20
-
-func (v *Verdict) find(count *int, format string, args ...any) {
-	*count++
-	if len(v.Findings) < maxFindings {
-		v.Findings = append(v.Findings, fmt.Sprintf(format, args...))
-	}
-}
-
 // stored is what the oracle reads of an export's line.
 type stored struct {
 	Agent      string  `json:"agent"`
@@ -151,7 +113,7 @@ type stored struct {
 // Judge compares an export, JSON lines as `collector export` writes them, with
 // what was sent. It may be called again with another export.
 func (s *Sent) Judge(export io.Reader) (Verdict, error) {
-	var v Verdict
+	v := Verdict{Agents: map[string]*Tally{}}
 	for _, it := range s.ordered {
 		it.stored = 0
 	}
@@ -173,16 +135,19 @@ func (s *Sent) Judge(export io.Reader) (Verdict, error) {
 		s.place(&v, last, &e, body)
 	}
 	for _, it := range s.ordered {
-		switch {
-		case it.outcome == Accepted && it.stored > 0:
-			v.Accepted++
-			v.Stored++
-		case it.outcome == Accepted:
-			v.Accepted++
-			v.find(&v.Missing, "missing: %s", it)
-		case it.outcome == Unknown:
-			v.Uncertain++
-			v.Survived += min(1, it.stored)
+		switch it.outcome {
+		case Accepted:
+			v.count(it.agent, accepted)
+			if it.stored > 0 {
+				v.count(it.agent, isStored)
+			} else {
+				v.find(it.agent, missing, "missing: %s", it)
+			}
+		case Unknown:
+			v.count(it.agent, uncertain)
+			if it.stored > 0 {
+				v.count(it.agent, survived)
+			}
 		}
 	}
 	return v, nil
@@ -193,18 +158,18 @@ func (s *Sent) place(v *Verdict, last map[line]*item, e *stored, body []byte) {
 	what := fmt.Sprintf("agent %s lane %s number %d, %s", e.Agent, e.Lane, e.Seq, begin(e.Topic, body))
 	eq := s.items[keyOf(e.Agent, e.Lane, e.Topic, body)]
 	if eq == nil || !slices.ContainsFunc(eq.list, (*item).mayBeStored) {
-		v.find(&v.Foreign, "never sent: %s", what)
+		v.find(e.Agent, foreign, "never sent: %s", what)
 		return
 	}
 	pick := eq.pick(last)
 	if pick == nil {
 		it := eq.list[slices.IndexFunc(eq.list, (*item).mayBeStored)]
-		v.find(&v.Doubled, "doubled: %s; it is %s", what, it)
+		v.find(e.Agent, doubled, "doubled: %s; it is %s", what, it)
 		return
 	}
 	pick.stored++
 	if l := last[pick.line]; l != nil && l.n > pick.n {
-		v.find(&v.Misplaced, "out of order: %s; it is %s, stored after number %d", what, pick, l.n)
+		v.find(e.Agent, misplaced, "out of order: %s; it is %s, stored after number %d", what, pick, l.n)
 		return
 	}
 	last[pick.line] = pick

@@ -37,26 +37,26 @@ func TestJudgeTellsEachFault(t *testing.T) {
 	sent.Add(msg("p", "r"), Refused)
 	sent.Add(msg("q", "z"), Accepted)
 
-	good := Verdict{Accepted: 5, Uncertain: 1, Stored: 5}
+	good := Tally{Accepted: 5, Uncertain: 1, Stored: 5}
 	for _, c := range []struct {
 		name   string
 		export string
-		want   func(v *Verdict)
+		want   func(v *Tally)
 	}{
-		{"all once, in order", export("a", "b", "c", "d", "z"), func(v *Verdict) {}},
-		{"producers interleave", export("z", "a", "b", "c", "d"), func(v *Verdict) {}},
-		{"an uncertain one is stored", export("a", "b", "c", "d", "u", "z"), func(v *Verdict) { v.Survived = 1 }},
-		{"one is missing", export("a", "c", "d", "z"), func(v *Verdict) { v.Stored, v.Missing = 4, 1 }},
-		{"nothing is stored", "", func(v *Verdict) { v.Stored, v.Missing = 0, 5 }},
-		{"one is doubled", export("a", "b", "b", "c", "d", "z"), func(v *Verdict) { v.Doubled = 1 }},
-		{"an uncertain one is doubled", export("a", "b", "c", "d", "u", "z", "u"), func(v *Verdict) { v.Doubled, v.Survived = 1, 1 }},
-		{"two change places", export("a", "c", "b", "d", "z"), func(v *Verdict) { v.Misplaced = 1 }},
-		{"the first comes last", export("b", "c", "d", "z", "a"), func(v *Verdict) { v.Misplaced = 1 }},
-		{"one was never sent", export("a", "b", "c", "d", "z", "x"), func(v *Verdict) { v.Foreign = 1 }},
-		{"one had been refused", export("a", "b", "c", "d", "z", "r"), func(v *Verdict) { v.Foreign = 1 }},
-		{"another agent's", strings.ReplaceAll(export("a"), "pump", "fan") + export("a", "b", "c", "d", "z"), func(v *Verdict) { v.Foreign = 1 }},
-		{"another lane's", strings.ReplaceAll(export("a"), "default", "bulk") + export("b", "c", "d", "z"), func(v *Verdict) { v.Foreign, v.Missing, v.Stored = 1, 1, 4 }},
-		{"another topic", strings.ReplaceAll(export("a"), `"t"`, `"s"`) + export("b", "c", "d", "z"), func(v *Verdict) { v.Foreign, v.Missing, v.Stored = 1, 1, 4 }},
+		{"all once, in order", export("a", "b", "c", "d", "z"), func(v *Tally) {}},
+		{"producers interleave", export("z", "a", "b", "c", "d"), func(v *Tally) {}},
+		{"an uncertain one is stored", export("a", "b", "c", "d", "u", "z"), func(v *Tally) { v.Survived = 1 }},
+		{"one is missing", export("a", "c", "d", "z"), func(v *Tally) { v.Stored, v.Missing = 4, 1 }},
+		{"nothing is stored", "", func(v *Tally) { v.Stored, v.Missing = 0, 5 }},
+		{"one is doubled", export("a", "b", "b", "c", "d", "z"), func(v *Tally) { v.Doubled = 1 }},
+		{"an uncertain one is doubled", export("a", "b", "c", "d", "u", "z", "u"), func(v *Tally) { v.Doubled, v.Survived = 1, 1 }},
+		{"two change places", export("a", "c", "b", "d", "z"), func(v *Tally) { v.Misplaced = 1 }},
+		{"the first comes last", export("b", "c", "d", "z", "a"), func(v *Tally) { v.Misplaced = 1 }},
+		{"one was never sent", export("a", "b", "c", "d", "z", "x"), func(v *Tally) { v.Foreign = 1 }},
+		{"one had been refused", export("a", "b", "c", "d", "z", "r"), func(v *Tally) { v.Foreign = 1 }},
+		{"another agent's", strings.ReplaceAll(export("a"), "pump", "fan") + export("a", "b", "c", "d", "z"), func(v *Tally) { v.Foreign = 1 }},
+		{"another lane's", strings.ReplaceAll(export("a"), "default", "bulk") + export("b", "c", "d", "z"), func(v *Tally) { v.Foreign, v.Missing, v.Stored = 1, 1, 4 }},
+		{"another topic", strings.ReplaceAll(export("a"), `"t"`, `"s"`) + export("b", "c", "d", "z"), func(v *Tally) { v.Foreign, v.Missing, v.Stored = 1, 1, 4 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			want := good
@@ -70,8 +70,11 @@ func TestJudgeTellsEachFault(t *testing.T) {
 				t.Errorf("%d faults, %d findings, OK %v", faults, len(got.Findings), got.OK())
 			}
 			text := got.String()
-			if got.Findings = nil; fmt.Sprint(got) != fmt.Sprint(want) {
-				t.Errorf("got  %+v\nwant %+v\n%s", got, want, text)
+			if fan := got.Agents["fan"]; fan != nil && fan.Foreign != 1 || got.Agents["pump"].Accepted != 5 {
+				t.Errorf("by agent: %+v", got.Agents)
+			}
+			if got.Tally != want {
+				t.Errorf("got  %+v\nwant %+v\n%s", got.Tally, want, text)
 			}
 		})
 	}
