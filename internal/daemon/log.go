@@ -1,0 +1,55 @@
+package daemon
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/fieldpost/fieldpost/internal/config"
+)
+
+// Logger returns a logger that writes to w. The format auto means colours and
+// short times if w is a terminal, text if not.
+func Logger(w io.Writer, cfg config.Log) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: cfg.Level}
+	f, ok := w.(*os.File)
+	switch {
+	case cfg.Format == config.LogJSON:
+		return slog.New(slog.NewJSONHandler(w, opts))
+	case cfg.Format != config.LogText && ok && term.IsTerminal(int(f.Fd())):
+		return slog.New(tint.NewHandler(w, &tint.Options{Level: cfg.Level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// LogFlags are the flags --log-level and --log-format.
+type LogFlags struct {
+	level  *Value
+	format *Value
+	log    config.Log
+}
+
+// AddLogFlags defines the flags.
+func AddLogFlags(f *pflag.FlagSet) *LogFlags {
+	l := &LogFlags{}
+	l.level = NewValue("LEVEL", "", func(s string) (err error) { l.log.Level, err = config.ParseLevel(s); return })
+	l.format = NewValue("FORMAT", "", func(s string) (err error) { l.log.Format, err = config.ParseFormat(s); return })
+	f.Var(l.level, "log-level", "debug, info, warn or error (default info)")
+	f.Var(l.format, "log-format", "auto, text or json (default auto: for people on a terminal, else text)")
+	return l
+}
+
+// Over lays the flags that were given over cfg.
+func (l *LogFlags) Over(cfg *config.Log) {
+	if l.level.Given {
+		cfg.Level = l.log.Level
+	}
+	if l.format.Given {
+		cfg.Format = l.log.Format
+	}
+}

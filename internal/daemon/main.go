@@ -1,0 +1,58 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Main runs root with the process's arguments and returns the exit code. The
+// command's context ends with the first SIGINT or SIGTERM; the second one kills
+// the process.
+func Main(root *cobra.Command) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	defer context.AfterFunc(ctx, stop)()
+	return int(Run(ctx, root, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// Run runs root with args and returns how it ended; its error is printed to
+// stderr. An error that comes before the command's own code has run is the
+// command line's.
+func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) Code {
+	ran := false
+	observe(root, &ran)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return OK
+	}
+	if !ran {
+		fmt.Fprintf(stderr, "%s: %v\nRun '%s --help' for how to use it.\n", root.Name(), err, cmd.CommandPath())
+		return Usage
+	}
+	fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
+	return CodeOf(err)
+}
+
+// observe makes every command below c note that its own code has been reached.
+func observe(c *cobra.Command, ran *bool) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			*ran = true
+			return run(cmd, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		observe(sub, ran)
+	}
+}
