@@ -1,0 +1,152 @@
+package collector
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fieldpost/fieldpost/heartbeat"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// AgentStatus is what the server says of one agent. Texts that came from the
+// agent are cut, and escaped where they would not print.
+type AgentStatus struct {
+	ID    wire.AgentID    `json:"id"`
+	State heartbeat.State `json:"state"` // unknown, online, late, offline, goodbye
+	Since time.Time       `json:"since"` // when the state began
+	Cause string          `json:"cause"` // why
+
+	Address   string        `json:"address,omitempty"`   // host and port of its link, or of its last one
+	Connected time.Time     `json:"connected,omitzero"`  // when the link was welcomed; zero: no link here
+	Seen      time.Time     `json:"seen,omitzero"`       // when its last byte came
+	RTT       time.Duration `json:"rtt,omitempty"`       // last round trip on the link, ns; 0: not measured
+	Heartbeat time.Duration `json:"heartbeat,omitempty"` // interval of the link, ns; 0: no link
+	Session   uint64        `json:"session,omitempty"`   // number of the link's session; 0: no link
+
+	// Announced by the agent and not settled in the store, as of its last word.
+	Backlog      uint64        `json:"backlog"`              // messages
+	BacklogBytes uint64        `json:"backlog_bytes"`        // as they lie in its queue
+	OldestAge    time.Duration `json:"oldest_age,omitempty"` // of the oldest of them, ns; 0: none, or not known
+
+	Software string    `json:"software,omitempty"` // name and version of its program
+	Host     wire.Host `json:"host"`               // its machine
+}
+
+// status returns a's status; Server.mu is held.
+func (a *agent) status(now time.Time) AgentStatus {
+	st := AgentStatus{
+		ID: a.id, State: a.live.State(), Since: a.live.Since().Round(0), Cause: a.live.Cause(),
+		Address: a.address, Seen: a.seen.Round(0), RTT: a.rtt, Software: a.software, Host: a.host,
+	}
+	left := a.left
+	if l := a.link; l != nil {
+		st.Connected, st.Seen = l.since.Round(0), l.in.lastHeard().Round(0)
+		st.Heartbeat, st.Session, st.RTT = l.interval, l.session.Number, l.roundTrip()
+		left = l.pending.backlog()
+	}
+	st.Backlog, st.BacklogBytes = left.messages, left.bytes
+	if !left.oldest.IsZero() {
+		st.OldestAge = max(0, now.Sub(left.oldest))
+	}
+	return st
+}
+
+// roundTrip returns the link's last round trip, 0 if none was measured.
+func (l *link) roundTrip() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pacer.RTT()
+}
+
+// level returns how loud a change to a state is logged.
+func level(s heartbeat.State) slog.Level {
+	if s == heartbeat.Late || s == heartbeat.Offline {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// Stats counts what a server did since New, but for the first group, which is
+// now.
+type Stats struct {
+	Links        int                     `json:"links"`        // welcomed
+	Unidentified int                     `json:"unidentified"` // not welcomed yet
+	Agents       map[heartbeat.State]int `json:"agents"`       // how many are in each state
+	Memory       int64                   `json:"memory"`       // bytes of batches reserved
+
+	Accepted uint64 `json:"accepted"` // connections
+	Sessions uint64 `json:"sessions"` // welcomes
+	Streams  uint64 `json:"streams"`  // resumes
+	BytesIn  uint64 `json:"bytes_in"`
+	BytesOut uint64 `json:"bytes_out"`
+	FramesIn uint64 `json:"frames_in"`
+
+	Entries    uint64 `json:"entries"`    // came whole and well-formed
+	Messages   uint64 `json:"messages"`   // stored
+	Tombstoned uint64 `json:"tombstoned"` // numbers settled by tombstones
+	Duplicates uint64 `json:"duplicates"` // entries that the store had
+	Gaps       uint64 `json:"gaps"`       // entries that did not follow what the store had
+	Rejects    uint64 `json:"rejects"`    // numbers refused for good
+
+	Appends    uint64        `json:"appends"`     // calls of Store.Append that returned answers
+	AppendTime time.Duration `json:"append_time"` // spent in them, ns
+
+	Refused map[wire.RefuseCode]uint64 `json:"refused"` // links, by code
+}
+
+// counters are what Stats is made of.
+type counters struct {
+	accepted, sessions, streams, framesIn atomic.Uint64
+	entries, messages, tombstoned         atomic.Uint64
+	duplicates, gaps, rejects, appends    atomic.Uint64
+	bytesIn, bytesOut, appendTime         atomic.Int64
+
+	mu    sync.Mutex
+	codes map[wire.RefuseCode]uint64
+}
+
+// appended notes a call of Store.Append.
+func (c *counters) appended(took time.Duration) {
+	c.appends.Add(1)
+	c.appendTime.Add(int64(took))
+}
+
+// refused notes a link that was refused.
+func (c *counters) refused(code wire.RefuseCode) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.codes == nil {
+		c.codes = map[wire.RefuseCode]uint64{}
+	}
+	c.codes[code]++
+}
+
+// Stats returns the server's figures. The caller owns the maps.
+func (s *Server) Stats() Stats {
+	c := &s.count
+	st := Stats{
+		Agents: map[heartbeat.State]int{}, Refused: map[wire.RefuseCode]uint64{}, Memory: s.memory.reserved(),
+		Accepted: c.accepted.Load(), Sessions: c.sessions.Load(), Streams: c.streams.Load(),
+		BytesIn: uint64(c.bytesIn.Load()), BytesOut: uint64(c.bytesOut.Load()), FramesIn: c.framesIn.Load(),
+		Entries: c.entries.Load(), Messages: c.messages.Load(), Tombstoned: c.tombstoned.Load(),
+		Duplicates: c.duplicates.Load(), Gaps: c.gaps.Load(), Rejects: c.rejects.Load(),
+		Appends: c.appends.Load(), AppendTime: time.Duration(c.appendTime.Load()),
+	}
+	c.mu.Lock()
+	for code, n := range c.codes {
+		st.Refused[code] = n
+	}
+	c.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Unidentified = s.unidentified
+	for _, a := range s.agents {
+		st.Agents[a.live.State()]++
+		if a.link != nil {
+			st.Links++
+		}
+	}
+	return st
+}
