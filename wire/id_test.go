@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/fieldpost/fieldpost/wire"
 )
@@ -66,7 +67,7 @@ func TestNames(t *testing.T) {
 			wantError(t, err, want)
 			short, _, _ := strings.Cut(what, ",")
 			wantError(t, err, "bad name: "+short+" ")
-			if !errors.Is(err, wire.ErrName) || len(err.Error()) > 500 || strings.ContainsAny(err.Error(), "\x00\n\xff\u202e") {
+			if !errors.Is(err, wire.ErrName) || len(err.Error()) > 500 || strings.ContainsAny(err.Error(), "\x00\n\u202e") || !utf8.ValidString(err.Error()) {
 				t.Errorf("%s %.80q: the error is not ErrName, too long or not escaped: %.600q", what, name, err)
 			}
 		}
