@@ -17,7 +17,7 @@ func (l *link) hello() error {
 	if l.over() { // the line before must not undo what end did
 		return errEnded
 	}
-	t, p, err := l.in.next(wire.MaxHello)
+	t, p, err := l.next(wire.MaxHello)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (l *link) histories(n int) (states []wire.StreamState, held int64, err erro
 	for range n {
 		var h history
 		for whole := false; !whole; {
-			t, p, err := l.in.next(wire.MaxPage)
+			t, p, err := l.next(wire.MaxPage)
 			if err != nil {
 				return nil, held, err
 			}

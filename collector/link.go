@@ -100,7 +100,7 @@ func (l *link) run() {
 // receive handles frames until the link ends.
 func (l *link) receive() {
 	for !l.over() {
-		t, p, err := l.in.next(wire.MaxFrame)
+		t, p, err := l.next(wire.MaxFrame)
 		if err == nil {
 			l.srv.count.framesIn.Add(1)
 			err = l.handle(t, p)
@@ -110,6 +110,29 @@ func (l *link) receive() {
 			return
 		}
 	}
+}
+
+// lostError is a link's failure that is nobody's fault.
+type lostError struct{ cause string }
+
+func (e *lostError) Error() string { return e.cause }
+
+// next reads one frame of at most limit bytes of payload. An error is the peer's,
+// or a lostError.
+func (l *link) next(limit int) (wire.Type, []byte, error) {
+	t, p, err := l.in.next(limit)
+	switch {
+	case err == nil, errors.Is(err, wire.ErrFrame):
+	case errors.Is(err, io.EOF):
+		err = &lostError{"closed by the agent without a goodbye"}
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = errors.New("the link was closed in the middle of a frame")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = fmt.Errorf("hello and histories were not complete within %s", helloTimeout)
+	default:
+		err = &lostError{plain(err.Error(), maxMessage)}
+	}
+	return t, p, err
 }
 
 // over reports whether the link has ended.
@@ -122,24 +145,15 @@ func (l *link) over() bool {
 	}
 }
 
-// fail ends the link for an error of its reader or of what it read.
+// fail ends the link for an error of its reader. One that is neither a refusal
+// nor a loss is the peer's breach of the protocol.
 func (l *link) fail(err error) {
-	var r *refusal
-	var timeout net.Error
-	switch {
-	case errors.As(err, &r):
-		l.end(ending{cause: plain(err.Error(), maxMessage), refusal: r})
-	case errors.Is(err, io.EOF):
-		l.end(ending{cause: "closed by the agent without a goodbye"})
-	case errors.Is(err, wire.ErrFrame):
-		l.fail(protocol(err))
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		l.fail(protocol(errors.New("the link was closed in the middle of a frame")))
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		l.fail(protocol(fmt.Errorf("hello and histories were not complete within %s", helloTimeout)))
-	default:
-		l.end(ending{cause: plain(err.Error(), maxMessage)})
+	e := ending{cause: plain(err.Error(), maxMessage)}
+	var lost *lostError
+	if !errors.As(err, &lost) && !errors.As(err, &e.refusal) {
+		e.refusal = &refusal{code: wire.RefuseProtocol, err: err}
 	}
+	l.end(e)
 }
 
 // end ends the link; the first cause counts. It returns at once, and may be

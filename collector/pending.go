@@ -301,7 +301,7 @@ func (p *pending) fail(err error) {
 		l.out.mute()
 		l.end(ending{cause: "fenced through another collector", fenced: true})
 	case errors.Is(err, ErrUnknown), errors.Is(err, ErrConflict):
-		l.fail(protocol(err))
+		l.fail(err)
 	case l.serving.store.Err() != nil:
 		l.end(ending{cause: "the collector shuts down", shutdown: true})
 	default:

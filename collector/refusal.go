@@ -23,9 +23,6 @@ type refusal struct {
 func (r *refusal) Error() string { return r.err.Error() }
 func (r *refusal) Unwrap() error { return r.err }
 
-// protocol makes the refusal of a peer that broke the protocol.
-func protocol(err error) error { return &refusal{code: wire.RefuseProtocol, err: err} }
-
 // frame returns the frame that tells r.
 func (r *refusal) frame() []byte {
 	return wire.AppendJSON(nil, wire.TypeRefuse, wire.Refuse{Code: r.code, Message: plain(r.Error(), maxMessage), RetryAfter: r.retry})
