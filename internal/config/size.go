@@ -51,3 +51,19 @@ func (z Size) String() string {
 	}
 	return strconv.FormatInt(int64(z), 10)
 }
+
+// Approximate prints a number of bytes for people, to three digits: 1.50MiB.
+func Approximate(n uint64) string {
+	for _, u := range units {
+		if u.size&(u.size-1) != 0 || u.size == 1 || n < uint64(u.size) {
+			continue
+		}
+		x := float64(n) / float64(u.size)
+		digits := 2
+		for y := x; y >= 10 && digits > 0; y /= 10 {
+			digits--
+		}
+		return strconv.FormatFloat(x, 'f', digits, 64) + u.name
+	}
+	return strconv.FormatUint(n, 10) + "B"
+}

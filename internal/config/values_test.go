@@ -32,6 +32,16 @@ func TestSize(t *testing.T) {
 	}
 }
 
+func TestApproximate(t *testing.T) {
+	for n, want := range map[uint64]string{
+		0: "0B", 1023: "1023B", 1024: "1.00KiB", 1536: "1.50KiB", 10 << 20: "10.0MiB", 1023 << 20: "1023MiB", 300 << 30: "300GiB", 1 << 60: "1048576TiB",
+	} {
+		if got := Approximate(n); got != want {
+			t.Errorf("Approximate(%d) = %s, want %s", n, got, want)
+		}
+	}
+}
+
 func TestDuration(t *testing.T) {
 	for _, c := range []struct {
 		text  string
