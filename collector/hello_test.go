@@ -18,7 +18,7 @@ func TestHandshake(t *testing.T) {
 		w := p.hello(wire.Hello{Agent: "pump-7", LastSession: 41, Software: "agent 1.0"}, i.state("default", 5))
 		if w.Session.Number != 42 || w.Store != x.store.Identity().ID || w.Heartbeat != heartbeat.DefaultInterval ||
 			w.Window != wire.DefaultWindow || w.Fragment != wire.DefaultFragment || len(w.Matches) != 1 || w.Matches[0].Found {
-			t.Errorf("welcome %+v", w)
+			x.Errorf("welcome %+v", w)
 		}
 		p.send(i.resume(1, "default", 0, 5))
 		p.send(data(1, i.entry(1, 4)))
@@ -26,10 +26,10 @@ func TestHandshake(t *testing.T) {
 		synctest.Wait()
 		a := x.status("pump-7")
 		if a.State != heartbeat.Online || a.Session != 42 || a.Backlog != 0 || a.Software != "agent 1.0" || a.Connected.IsZero() || a.Address != "pipe" {
-			t.Errorf("status %+v", a)
+			x.Errorf("status %+v", a)
 		}
 		if n := x.store.stored(); n != 4 {
-			t.Errorf("%d messages stored, want 4", n)
+			x.Errorf("%d messages stored, want 4", n)
 		}
 	})
 }
@@ -57,7 +57,7 @@ func TestAgentsHeartbeatWins(t *testing.T) {
 	} {
 		serve(t, collector.Config{Heartbeat: time.Minute}, func(x *fixture) {
 			if w := x.dial().hello(wire.Hello{Agent: "a", Heartbeat: tt.asked}); w.Heartbeat != tt.want {
-				t.Errorf("asked for %s, got %s, want %s", tt.asked, w.Heartbeat, tt.want)
+				x.Errorf("asked for %s, got %s, want %s", tt.asked, w.Heartbeat, tt.want)
 			}
 		})
 	}
@@ -121,15 +121,16 @@ func TestBadHello(t *testing.T) {
 				p := x.dial()
 				go p.send(tt.bytes) // the server may stop reading in the middle
 				p.refused(tt.code, tt.says)
+				synctest.Wait()
 				if n := x.log.count("a link was refused", "code="+string(tt.code)); n != 1 {
-					t.Errorf("logged %d times: %s", n, x.log)
+					x.Errorf("logged %d times: %s", n, x.log)
 				}
 				if strings.Contains(x.log.String(), "\x1b") {
-					t.Error("the log has the peer's control characters")
+					x.Error("the log has the peer's control characters")
 				}
 				good.send(wire.AppendPing(nil, 7, nil))
 				if f := good.next(); f.t != wire.TypePong {
-					t.Errorf("another link got %s", f.t)
+					x.Errorf("another link got %s", f.t)
 				}
 			})
 		})
@@ -173,15 +174,15 @@ func TestHelloMustComeInTime(t *testing.T) {
 		cut.conn.Close() // a truncated frame harms nobody
 		silent.refused(wire.RefuseProtocol, "within 10s")
 		if took := time.Since(began); took < 10*time.Second || took > 11*time.Second {
-			t.Errorf("refused after %s", took)
+			x.Errorf("refused after %s", took)
 		}
 		half.refused(wire.RefuseProtocol, "within 10s")
 		if got := x.srv.Agents(); len(got) != 0 {
-			t.Errorf("agents %+v", got)
+			x.Errorf("agents %+v", got)
 		}
 		synctest.Wait()
 		if n := x.log.count("a link was refused"); n != 1 {
-			t.Errorf("one source was logged %d times in a minute: %s", n, x.log)
+			x.Errorf("one source was logged %d times in a minute: %s", n, x.log)
 		}
 	})
 }
@@ -191,12 +192,12 @@ func TestTooManyAtTheDoor(t *testing.T) {
 		_, second := x.dial(), x.dial()
 		third := x.dial()
 		if r := third.refused(wire.RefuseBusy, "too many"); r.RetryAfter < time.Second {
-			t.Errorf("retry after %s", r.RetryAfter)
+			x.Errorf("retry after %s", r.RetryAfter)
 		}
 		second.hello(wire.Hello{Agent: "a"}) // which makes room
 		x.dial().hello(wire.Hello{Agent: "b"})
 		if n := x.srv.Stats().Refused[wire.RefuseBusy]; n != 1 {
-			t.Errorf("%d refused as busy", n)
+			x.Errorf("%d refused as busy", n)
 		}
 	})
 }
@@ -208,11 +209,11 @@ func TestHelloOfAFailingStore(t *testing.T) {
 			p := x.dial()
 			p.send(helloFrames(wire.Hello{Agent: "a"}))
 			if r := p.refused(wire.RefuseStore); r.RetryAfter < time.Second || strings.Contains(r.Message, "fire") {
-				t.Errorf("refusal %+v", r)
+				x.Errorf("refusal %+v", r)
 			}
 		}
 		if n := x.log.count("the store failed", "disk on fire"); n != 1 {
-			t.Errorf("logged %d times: %s", n, x.log)
+			x.Errorf("logged %d times: %s", n, x.log)
 		}
 		x.store.onHello = nil
 		x.dial().hello(wire.Hello{Agent: "a"})

@@ -245,6 +245,9 @@ type peer struct {
 	frames chan frame
 	gone   chan struct{} // closed when reading has ended
 	mute   bool          // does not answer pings
+
+	mu   sync.Mutex
+	held chan struct{} // reading waits for it
 }
 
 type frame struct {
@@ -270,6 +273,12 @@ func (p *peer) read() {
 	var pongs sync.WaitGroup
 	defer pongs.Wait()
 	for {
+		p.mu.Lock()
+		held := p.held
+		p.mu.Unlock()
+		if held != nil {
+			<-held
+		}
 		t, b, _, err := wire.ReadFrame(p.conn, nil, wire.MaxFrame)
 		if err != nil {
 			return
@@ -282,6 +291,13 @@ func (p *peer) read() {
 		}
 		p.frames <- frame{t, b}
 	}
+}
+
+// hold stops the reading, after one more frame, until c is closed.
+func (p *peer) hold(c chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = c
 }
 
 // send writes frames. An error is not the test's: the server may have closed.
