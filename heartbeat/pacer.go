@@ -8,7 +8,9 @@ import "time"
 // A side pings when for one interval it has sent nothing, so that the peer hears
 // it; or heard nothing, so that the peer answers even while its work stalls; or,
 // if it has something to announce, when its last ping is one interval old. Any
-// byte counts, not pings alone.
+// byte counts, not pings alone. A side that also wants to notice a link which
+// carries only towards it (the agent does) tells the pacer only of what answers
+// its own bytes, such as pongs and acks, and not of the peer's pings.
 type Pacer struct {
 	interval time.Duration
 	heard    time.Time // last byte in

@@ -1,0 +1,200 @@
+package transport
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// Client drains sources over one link at a time. Make one with [New].
+type Client struct {
+	cfg  Config
+	log  *slog.Logger
+	wake chan struct{}
+
+	// Owned by Run.
+	retry   *retry
+	session uint64 // number of the last session granted to this instance
+	loggedc Cause
+	loggeda time.Time
+
+	rtt                    atomic.Int64
+	bytes, frames, entries atomic.Uint64
+
+	mu      sync.Mutex
+	status  Status
+	goodAt  time.Time // when the present link has been good for a while
+	running bool
+}
+
+// New returns a client that is ready to [Client.Run]. The error names the field
+// of cfg that is not good.
+func New(cfg Config) (*Client, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("transport: %w", err)
+	}
+	c := &Client{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), retry: newRetry(cfg.Reconnect, cfg.Instance)}
+	c.status = Status{State: Stopped, Since: time.Now()}
+	return c, nil
+}
+
+// Wake says that a source has something new to send. It never blocks, and may be
+// called at any time, also concurrently.
+func (c *Client) Wake() { poke(c.wake) }
+
+// Run links to the collectors in turn and drains the sources, until ctx ends.
+// Then it says goodbye, within two seconds, and returns nil once everything it
+// started is gone. A call of a source that takes longer is waited for. It returns
+// an error at once if it cannot begin: without sources, with two of one lane, or
+// while it runs already. No fault of a network, a collector or a disk ends it.
+func (c *Client) Run(ctx context.Context, sources ...Source) error {
+	if err := c.start(sources); err != nil {
+		return fmt.Errorf("transport: %w", err)
+	}
+	defer func() {
+		c.mu.Lock()
+		c.running = false
+		c.mu.Unlock()
+		c.update(Stopped, func(s *Status) { s.NextAttempt = time.Time{} })
+	}()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for i := 0; ctx.Err() == nil; i++ {
+		addr := c.cfg.Collectors[i%len(c.cfg.Collectors)]
+		err := c.link(ctx, addr, sources)
+		if ctx.Err() != nil {
+			break
+		}
+		wait := c.failed(addr, asFailure(err, "link lost"))
+		timer.Reset(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+func (c *Client) start(sources []Source) error {
+	if len(sources) == 0 {
+		return errors.New("no lanes to drain: pass at least one source")
+	}
+	seen := map[wire.Lane]bool{}
+	for _, s := range sources {
+		if name := s.Lane(); seen[name] {
+			return fmt.Errorf("two sources are lane %s", name)
+		}
+		seen[s.Lane()] = true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running {
+		return errors.New("runs already")
+	}
+	c.running = true
+	return nil
+}
+
+// link makes one attempt, and if it succeeds drains the sources until the link
+// ends. The error says why it did.
+func (c *Client) link(ctx context.Context, addr string, sources []Source) error {
+	c.attempt(addr)
+	dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
+	conn, err := c.cfg.Dial(dialCtx, "tcp", addr)
+	cancel()
+	if err != nil {
+		return asFailure(err, "connect to "+addr)
+	}
+	defer conn.Close()
+	hello, greetings, said, err := c.hello(sources)
+	if err != nil {
+		return err
+	}
+	r := bufio.NewReaderSize(conn, 4<<10)
+	w, err := shake(ctx, conn, r, hello, said)
+	c.bytes.Add(uint64(len(hello)))
+	c.frames.Add(uint64(1 + len(said)))
+	if err != nil {
+		return err
+	}
+	c.session = max(c.session, w.Session.Number)
+	if err := checkStore(&w, sources); err != nil {
+		sayGoodbye(conn, "different store")
+		return err
+	}
+	heard, err := newLink(c, conn, r, w).run(ctx, greetings)
+	c.mu.Lock()
+	good := !c.goodAt.IsZero() && !heard.Before(c.goodAt)
+	c.goodAt = time.Time{}
+	c.mu.Unlock()
+	if good {
+		c.retry.reset()
+	}
+	return err
+}
+
+// attempt notes that an address is tried. Behind a fault of the configuration
+// the state stays what it is until something else is known.
+func (c *Client) attempt(addr string) {
+	c.mu.Lock()
+	state := c.status.State
+	c.mu.Unlock()
+	if state != Refused && state != DifferentStore && state != DuplicateIdentity {
+		state = Connecting
+	}
+	c.update(state, func(s *Status) { s.Address, s.NextAttempt = addr, time.Time{} })
+}
+
+// connected notes that all lanes have taken the welcome.
+func (c *Client) connected(l *link) {
+	now := time.Now()
+	c.rtt.Store(0)
+	c.mu.Lock()
+	c.goodAt = now.Add(max(10*time.Second, 2*l.welcome.Heartbeat))
+	addr := c.status.Address
+	c.mu.Unlock()
+	c.update(Connected, func(s *Status) {
+		s.Links++
+		s.Session, s.Store = l.welcome.Session.Number, l.welcome.Store
+	})
+	c.log.Info("connected", "address", addr, "store", l.welcome.Store, "session", l.welcome.Session.Number,
+		"interval", l.welcome.Heartbeat, "streams", len(l.streams), "failed_before", c.retry.failed)
+}
+
+// failed notes why an attempt or a link ended, and returns how long to wait.
+func (c *Client) failed(addr string, f *failure) time.Duration {
+	state, wait := c.retry.next(f)
+	now := time.Now()
+	c.update(state, func(s *Status) {
+		s.Cause, s.LastError, s.FailedAt = f.cause, f.Error(), now
+		s.Attempts, s.NextAttempt = c.retry.failed, now.Add(wait)
+	})
+	c.logFailure(addr, state, f, wait, now)
+	return wait
+}
+
+// logFailure logs the first failure, each doubling of their number, and another
+// cause at most once a minute. A fault that somebody has to repair is logged each
+// time: it is tried again after minutes.
+func (c *Client) logFailure(addr string, state State, f *failure, wait time.Duration, now time.Time) {
+	n := c.retry.failed
+	other := f.cause != c.loggedc && now.Sub(c.loggeda) >= time.Minute
+	if state == Waiting && n&(n-1) != 0 && !other {
+		return
+	}
+	c.loggedc, c.loggeda = f.cause, now
+	level := slog.LevelWarn
+	if state != Waiting {
+		level = slog.LevelError
+	}
+	c.log.Log(context.Background(), level, "no link to the collector", "state", state, "address", addr, "cause", f.cause,
+		"error", f.Error(), "attempts", n, "next_attempt_in", wait.Round(time.Millisecond))
+}

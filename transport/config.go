@@ -1,0 +1,100 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/fieldpost/fieldpost/heartbeat"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// Config is what a Client needs to know. Agent, Instance and Collectors must be
+// set.
+type Config struct {
+	Agent      wire.AgentID
+	Instance   wire.Instance // of this process
+	Software   string        // name and version, for people
+	Host       wire.Host     // for people
+	Collectors []string      // host:port, tried in turn
+
+	// Dial opens a connection. It must keep to its context, which ends after ten
+	// seconds. Nil is a TCP dialer.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	Heartbeat time.Duration // interval to ask the collector for; 0: what the collector says
+	Reconnect Reconnect
+	Logger    *slog.Logger // nil: no log
+
+	// Changed is called with the new status on each change of state, from Run's
+	// goroutine, which waits for it. Nil: nobody is told.
+	Changed func(Status)
+}
+
+// Reconnect says when to try again after a fault of the network. The zero value
+// is good.
+type Reconnect struct {
+	Min         time.Duration // the first delay is random, up to this; 0: 500 ms
+	Max         time.Duration // the bound doubles with each attempt, up to this; 0: 60 s
+	MaxAttempts int           // after so many failures in a row, wait Slow between attempts; 0: unlimited
+	Slow        time.Duration // 0: 10 min
+}
+
+// withDefaults returns a checked copy of cfg with its zero values filled in.
+func (cfg Config) withDefaults() (Config, error) {
+	cfg.Collectors = slices.Clone(cfg.Collectors)
+	r := &cfg.Reconnect
+	for d, v := range map[*time.Duration]time.Duration{&r.Min: 500 * time.Millisecond, &r.Slow: 10 * time.Minute} {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	if r.Max == 0 {
+		r.Max = max(time.Minute, r.Min)
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = dialTCP
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return cfg, cfg.check()
+}
+
+func (cfg *Config) check() error {
+	if err := wire.CheckName("agent id", string(cfg.Agent)); err != nil {
+		return err
+	}
+	if cfg.Instance.IsZero() {
+		return errors.New("no instance: set a random one for each process")
+	}
+	if len(cfg.Collectors) == 0 {
+		return errors.New("no collectors: name at least one as host:port")
+	}
+	for _, a := range cfg.Collectors {
+		if host, port, err := net.SplitHostPort(a); err != nil || host == "" || port == "" {
+			return fmt.Errorf("collector %.300q: want host:port", a)
+		}
+	}
+	if cfg.Heartbeat != 0 {
+		if err := heartbeat.CheckInterval(cfg.Heartbeat); err != nil {
+			return err
+		}
+	}
+	switch r := cfg.Reconnect; {
+	case r.Min < 0 || r.Max < r.Min || r.Slow < 0:
+		return fmt.Errorf("reconnect from %s to %s, then %s: want 0 or more, and the first at most the second", r.Min, r.Max, r.Slow)
+	case r.MaxAttempts < 0:
+		return fmt.Errorf("reconnect with at most %d attempts: want 0 (unlimited) or more", r.MaxAttempts)
+	}
+	return nil
+}
+
+func (cfg *Config) hello(lastSession uint64, streams int) wire.Hello {
+	return wire.Hello{Protocol: wire.Version, Agent: cfg.Agent, Instance: cfg.Instance, LastSession: lastSession,
+		Streams: streams, Software: cfg.Software, Host: cfg.Host, Heartbeat: cfg.Heartbeat}
+}

@@ -1,0 +1,99 @@
+package transport
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// entryCost is what an entry counts against the window beyond its batch, so that
+// tombstones are not free.
+const entryCost = 64
+
+const (
+	laneRetryMin = time.Second
+	laneRetryMax = time.Minute
+)
+
+// lane is one source on this link. It belongs to the pump.
+type lane struct {
+	source   Source
+	name     wire.Lane
+	streams  []*stream // oldest first
+	done     int       // the first so many streams are acked to their end
+	window   int       // bytes that may be on their way
+	inflight int       // bytes that are
+	fragment int       // bytes of a batch in one frame
+
+	// The entry that was read and not begun, and the one that is half sent. What
+	// is half sent is sent to its end whatever the answers say: the frames of a
+	// batch follow one another.
+	held   *wire.Entry
+	holder *stream
+	cur    *wire.Fragments
+
+	failures int       // of the source, in a row
+	retry    time.Time // not asked again before, zero if it did not fail
+}
+
+// frame appends the lane's next frame to dst. It reports false if there is
+// nothing to send now: the lane is at its end, its window is full or its source
+// failed, which is returned when it happens.
+func (l *lane) frame(dst []byte, now time.Time) (_ []byte, ok, begun bool, err error) {
+	if l.cur == nil {
+		if err := l.fetch(now); err != nil || l.held == nil {
+			return dst, false, false, err
+		}
+		cost := entryCost + len(l.held.Batch)
+		if l.inflight > 0 && l.inflight+cost > l.window {
+			return dst, false, false, nil
+		}
+		l.cur = &wire.Fragments{Stream: l.holder.number, Entry: l.held, Size: l.fragment}
+		l.holder.begin(l.held, cost)
+		l.held, l.holder, begun = nil, nil, true
+	}
+	if dst = l.cur.Append(dst); l.cur.Done() {
+		l.cur = nil
+	}
+	return dst, true, begun, nil
+}
+
+// fetch sees to it that an entry is held if there is one to send.
+func (l *lane) fetch(now time.Time) error {
+	if l.held != nil || l.inflight >= l.window && l.inflight > 0 || now.Before(l.retry) {
+		return nil
+	}
+	for l.done < len(l.streams)-1 && l.streams[l.done].w+1 >= l.streams[l.done].next {
+		l.done++
+	}
+	for _, s := range l.streams[l.done:] {
+		e, ok, err := l.source.Next(s.epoch, s.send)
+		if err == nil && ok && (e.From > s.send || e.To < s.send) {
+			err = fmt.Errorf("source gives %d to %d where %d is to be sent", e.From, e.To, s.send)
+		}
+		if err != nil {
+			return l.fail(err, now)
+		}
+		if ok {
+			l.held, l.holder = &e, s
+			break
+		}
+	}
+	l.failures, l.retry = 0, time.Time{}
+	return nil
+}
+
+// fail leaves the source alone for a while.
+func (l *lane) fail(err error, now time.Time) error {
+	l.retry = now.Add(min(laneRetryMin<<min(l.failures, 10), laneRetryMax))
+	l.failures++
+	return fmt.Errorf("lane %s: %w", l.name, err)
+}
+
+// drop gives up what was read for s and not begun.
+func (l *lane) drop(s *stream) {
+	if l.holder == s {
+		l.held, l.holder = nil, nil
+	}
+}

@@ -1,0 +1,242 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// errLeft ends a link on which goodbye was said.
+var errLeft = errors.New("goodbye said")
+
+// laneReturn is how long a link lives on without a lane that could not take its
+// welcome. A new hello then gives it another chance.
+const laneReturn = time.Minute
+
+// pump is the part of a link that moves entries: it alone calls the sources.
+type pump struct {
+	lanes   []*lane
+	streams []*stream // stream i+1 of the link is streams[i]
+	turn    int       // the lane whose turn it is
+	scratch []byte    // for one frame
+	end     time.Time // when the link ends for the sake of a lane left out; zero: it does not
+}
+
+// work resumes the streams and then sends and takes answers, until the link ends
+// or ctx does.
+func (l *link) work(ctx context.Context, greetings []greeting) error {
+	if err := l.resume(ctx, greetings); err != nil {
+		if ctx.Err() != nil {
+			return l.leave()
+		}
+		return err
+	}
+	l.client.connected(l)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if ctx.Err() != nil {
+			return l.leave()
+		}
+		sent, err := l.step(ctx)
+		if err != nil {
+			return err
+		}
+		if sent {
+			continue
+		}
+		if at := l.waitUntil(); !at.IsZero() {
+			timer.Reset(time.Until(at))
+		} else {
+			timer.Stop()
+		}
+		select {
+		case <-l.signal:
+		case <-l.client.wake:
+		case <-timer.C:
+		case <-l.dead:
+			return nil
+		case <-ctx.Done():
+			return l.leave()
+		}
+	}
+}
+
+// resume lets each source take its part of the welcome and opens its streams.
+func (l *link) resume(ctx context.Context, greetings []greeting) error {
+	matches := l.welcome.Matches
+	var failed error
+	var open []*opened
+	var frames []byte
+	n := 0
+	for _, g := range greetings {
+		name := g.source.Lane()
+		resumes, err := g.source.Welcome(ctx, l.welcome.Store, g.said, matches[:len(g.said)])
+		matches = matches[len(g.said):]
+		if err == nil && len(resumes) != len(g.said) {
+			err = failf(CauseQueue, "%d resumes for %d streams", len(resumes), len(g.said))
+		}
+		if err != nil {
+			failed = failf(CauseQueue, "lane %s cannot take the welcome: %w", name, err)
+			l.client.log.Error("lane left out of this link", "lane", name, "error", err)
+			continue
+		}
+		ln := &lane{source: g.source, name: name, window: l.welcome.Window, fragment: l.welcome.Fragment}
+		for _, r := range resumes {
+			r.Stream = uint32(len(l.streams) + 1)
+			s := newStream(ln, r.Stream, r)
+			l.streams, ln.streams = append(l.streams, s), append(ln.streams, s)
+			open = append(open, &opened{source: g.source, number: r.Stream, epoch: r.Epoch, last: wire.Announcement{Next: r.Next}})
+			frames = wire.AppendResume(frames, r)
+			n++
+		}
+		l.lanes = append(l.lanes, ln)
+	}
+	if failed != nil {
+		if len(l.lanes) == 0 {
+			return failed
+		}
+		l.end = time.Now().Add(laneReturn)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.out, l.frames = append(l.out, frames...), l.frames+n
+	l.open, l.greet = open, true
+	poke(l.ready)
+	return nil
+}
+
+// step takes the answers and gives each lane one turn. It reports whether there
+// may be more to do at once.
+func (l *link) step(ctx context.Context) (sent bool, err error) {
+	now := time.Now()
+	for _, e := range l.takeEvents() {
+		if err := l.answer(ctx, e, now); err != nil {
+			return false, err
+		}
+	}
+	if !l.end.IsZero() && !now.Before(l.end) {
+		return false, failf(CauseQueue, "a lane was left out of the link, another hello gives it another chance")
+	}
+	for _, s := range l.streams {
+		s.settle(now, l.welcome.Heartbeat)
+	}
+	return l.fill(now), nil
+}
+
+// answer hands an ack or a reject to its stream.
+func (l *link) answer(ctx context.Context, e event, now time.Time) error {
+	if e.stream == 0 || int64(e.stream) > int64(len(l.streams)) {
+		return failf(CauseProtocol, "the collector answers for stream %d, which is not open on this link", e.stream)
+	}
+	s := l.streams[e.stream-1]
+	if !e.reject {
+		return s.ack(e.n, now)
+	}
+	log := l.client.log.With("lane", s.lane.name, "number", e.n, "why", e.why)
+	stopped, err := s.reject(ctx, e.n, e.why, now)
+	var f *failure
+	switch {
+	case errors.As(err, &f):
+		return err
+	case err != nil:
+		l.failed(s.lane, s.lane.fail(err, now))
+	case stopped:
+		log.Error("the store refuses message after message: the lane is stopped until an operator starts it")
+	default:
+		log.Warn("the store refuses a message for good: it is kept as a dead letter")
+	}
+	return nil
+}
+
+// failed logs that a source failed, more and more seldom.
+func (l *link) failed(ln *lane, err error) {
+	if n := ln.failures; n&(n-1) == 0 {
+		l.client.log.Error("lane cannot be read, other lanes go on", "error", err, "failures", n, "next_try", ln.retry)
+	}
+}
+
+// takeAcks notes acks that came in before the link ended. Rejects are left: the
+// number is sent and refused again.
+func (l *link) takeAcks(list []event) {
+	for _, e := range list {
+		if !e.reject && e.stream > 0 && int64(e.stream) <= int64(len(l.streams)) {
+			_ = l.streams[e.stream-1].ack(e.n, time.Now()) // a wrong one changes nothing, and the link has ended
+		}
+	}
+}
+
+// fill gives each lane one turn, as far as there is room.
+func (l *link) fill(now time.Time) (sent bool) {
+	for range l.lanes {
+		ln := l.lanes[l.turn]
+		l.mu.Lock()
+		room := len(l.out) < l.outMax
+		l.mu.Unlock()
+		if !room {
+			return false
+		}
+		l.turn = (l.turn + 1) % len(l.lanes)
+		// The source may take its time, so mu is not held: what the frame is
+		// appended to is the pump's own.
+		buf, ok, begun, err := ln.frame(l.scratch[:0], now)
+		l.scratch = buf
+		if err != nil {
+			l.failed(ln, err)
+		}
+		if !ok {
+			continue
+		}
+		sent = true
+		if begun {
+			l.client.entries.Add(1)
+		}
+		l.mu.Lock()
+		l.out = append(l.out, buf...)
+		l.frames++
+		l.mu.Unlock()
+		poke(l.ready)
+	}
+	return sent
+}
+
+// waitUntil returns when there may be something to do without a signal, zero if
+// never.
+func (l *link) waitUntil() time.Time {
+	at := l.end
+	soon := func(t time.Time) {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	for _, ln := range l.lanes {
+		soon(ln.retry)
+	}
+	for _, s := range l.streams {
+		if !s.doubt.IsZero() {
+			soon(s.doubt.Add(l.welcome.Heartbeat))
+		}
+	}
+	return at
+}
+
+// leave says goodbye and takes the last acks, for a bounded time. What waits in
+// the outbox is left out: the collector discards a batch without its end, and it
+// is sent again another time.
+func (l *link) leave() error {
+	l.mu.Lock()
+	l.out, l.frames, l.leaving = wire.AppendJSON(l.out[:0], wire.TypeBye, wire.Bye{Reason: "shutdown"}), 1, true
+	_ = l.conn.SetDeadline(time.Now().Add(farewell))
+	l.mu.Unlock()
+	poke(l.ready)
+	for {
+		l.takeAcks(l.takeEvents())
+		select {
+		case <-l.signal:
+		case <-l.dead:
+			return errLeft
+		}
+	}
+}
