@@ -1,0 +1,5 @@
+package queue
+
+const childEnv = "FIELDPOST_QUEUE_CHILD"
+
+func child() {}

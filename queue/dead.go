@@ -1,0 +1,70 @@
+package queue
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"go.etcd.io/bbolt"
+)
+
+// keepLetters moves the dead letters of a segment that is about to be deleted
+// into a database of their own, in the folder dead. A segment that is not
+// readable has none that could be moved; a copy of it is in quarantine.
+func (fs *files) keepLetters(s segment) error {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	i := slices.Index(fs.segs, s)
+	if i < 0 {
+		return nil
+	}
+	f, err := fs.handle(i)
+	if isNotExist(err) {
+		return nil
+	}
+	var list []letter
+	if err == nil {
+		list, err = letters(f)
+	}
+	if isDamage(err) {
+		return keepCopy(fs.dir, s.name())
+	}
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	dir := filepath.Join(fs.dir, deadFolder)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	temp := filepath.Join(fs.dir, tempPrefix+deadFolder+tempSuffix)
+	if err := os.Remove(temp); err != nil && !isNotExist(err) {
+		return err
+	}
+	d, err := openFile(temp, true, false)
+	if err != nil {
+		return err
+	}
+	err = d.commit(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucket(bucketDead)
+		if err != nil {
+			return err
+		}
+		for _, l := range list {
+			if err := b.Put(letterKey(l.epoch, l.n), appendLetter(nil, &l)); err != nil {
+				return fmt.Errorf("dead letter %d: %w", l.n, err)
+			}
+		}
+		return nil
+	})
+	if cerr := d.close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(temp, filepath.Join(dir, s.name()))
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(dir)
+}

@@ -1,0 +1,246 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// Limits and defaults.
+const (
+	DefaultSegmentSize = 64 << 20               // bytes of a segment file
+	DefaultAckDelay    = 200 * time.Millisecond // how long an ack waits for company
+	MaxPut             = 64 << 20               // bytes of the records of one Put
+
+	minSegmentSize = 64 << 10
+	maxWaiting     = 8 << 20   // bytes of records that wait for the writer
+	batchTarget    = 256 << 10 // bytes of records packed into one batch
+	maxRecent      = 8 << 20   // bytes of batches kept in memory after their commit
+	maxRefusals    = 100       // refused numbers in a row that stop the lane (rule 10)
+)
+
+// Config says which lane to open and how. Agent, Lane and Dir are needed.
+type Config struct {
+	Dir         string        // the lane's folder; Open creates it (0700)
+	Agent       wire.AgentID  // whose lane it is; a folder of another agent is refused
+	Lane        wire.Lane     // the lane's name; likewise
+	SegmentSize int64         // bytes of a segment file, 0: 64 MiB, at least 64 KiB; one large Put may make one larger
+	AckDelay    time.Duration // how long an ack may wait for a commit to ride with before it is committed alone, 0: 200 ms
+	Synced      func()        // called after every commit that shows something new; must not block; may be nil
+	Logger      *slog.Logger  // nil: discards
+}
+
+// Queue is one open lane. All methods may be called concurrently, except where
+// they say otherwise.
+type Queue struct {
+	// Static after Open.
+	cfg    Config
+	log    *slog.Logger
+	files  *files
+	faults *faults // failures that tests put in the way, nil otherwise
+	wake   chan struct{}
+	ended  chan struct{} // closed when the writer has returned
+
+	// Owned by the writer.
+	lock     *os.File
+	stuck    *change       // uncertain: goes before anything else (rule 5)
+	retryAt  time.Time     // when stuck is tried again
+	backoff  time.Duration // before the try after that
+	rotateAt int64         // size of the tail at which a failed rotation is tried again
+	ordinal  uint64        // of the newest file, named or tried
+	strays   []segment     // files of rotations that failed after the rename
+	doubted  bool          // a sync failed in this process: no clean mark
+	raw      []byte        // scratch: the records of one batch
+	closeErr error         // read after ended
+
+	mu         sync.Mutex
+	shown      state         // what is committed; the only thing readers see (rule 6)
+	recent     ring          // what was committed last, for Next
+	waiting    *group        // puts that the writer has not taken
+	room       chan struct{} // closed when the writer takes waiting; nil if nobody asks
+	ops        []*op
+	pending    mark // an ack that is not committed
+	ackAt      time.Time
+	ackMoved   chan struct{} // closed when pending moves; nil if nobody asks
+	refusals   int
+	stopped    bool // by refusals
+	welcomed   bool
+	closing    bool
+	failing    error // why the lane accepts nothing at the moment
+	commits    uint64
+	oldestTime stamp
+}
+
+// stamp is the time of a message, remembered.
+type stamp struct {
+	n    wire.Seq
+	time time.Time
+}
+
+// op is a durable step other than a put; run changes c, and the writer commits it
+// unless run returns false or an error.
+type op struct {
+	run  func(c *change) (commit bool, err error)
+	done chan error
+}
+
+// Open opens a lane for appending, and creates it if the folder is missing or
+// empty. It begins a new incarnation in a new segment, writes the last commit of
+// the old tail into it again unless the lane was closed in order, and returns
+// when all that is on disk (rules 1 and 5). ctx bounds only Open.
+//
+// Errors: [ErrInUse], [ErrForeign], [ErrNotAQueue], or one of the system. A
+// damaged file is no error: what it still has is taken over, a copy is kept in
+// the folder quarantine, and the log says so.
+func Open(ctx context.Context, cfg Config) (*Queue, error) { return open(ctx, cfg, nil) }
+
+func (cfg *Config) check() error {
+	if err := wire.CheckName("agent id", string(cfg.Agent)); err != nil {
+		return err
+	}
+	if err := wire.CheckName("lane", string(cfg.Lane)); err != nil {
+		return err
+	}
+	switch {
+	case cfg.Dir == "":
+		return errors.New("config without a folder")
+	case cfg.SegmentSize == 0:
+		cfg.SegmentSize = DefaultSegmentSize
+	case cfg.SegmentSize < minSegmentSize:
+		return fmt.Errorf("segment size of %d bytes, the least is %d", cfg.SegmentSize, minSegmentSize)
+	}
+	if cfg.AckDelay <= 0 {
+		cfg.AckDelay = DefaultAckDelay
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+func open(ctx context.Context, cfg Config, flt *faults) (*Queue, error) {
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	q := &Queue{
+		cfg:    cfg,
+		log:    cfg.Logger.With("lane", string(cfg.Lane)),
+		files:  &files{dir: cfg.Dir, lane: cfg.Lane},
+		faults: flt,
+		wake:   make(chan struct{}, 1),
+		ended:  make(chan struct{}),
+	}
+	if err := q.recover(ctx); err != nil {
+		q.files.close()
+		if q.lock != nil {
+			q.lock.Close()
+		}
+		return nil, fmt.Errorf("queue %s: %w", cfg.Dir, err)
+	}
+	go q.write() // Close waits for it
+	return q, nil
+}
+
+// Close refuses new puts, commits what was handed in, and the acks, and writes
+// the mark that makes the next Open cheap. It returns the first thing that
+// failed; the folder is released in any case. A second Close waits for the first
+// and returns the same.
+func (q *Queue) Close() error {
+	q.mu.Lock()
+	q.closing = true
+	q.mu.Unlock()
+	q.kick()
+	<-q.ended
+	return q.closeErr
+}
+
+// Flush waits until a store has acked everything that was accepted when Flush
+// was called. It returns ctx's error, or [ErrClosed].
+func (q *Queue) Flush(ctx context.Context) error {
+	q.mu.Lock()
+	target := q.shown.next - 1
+	for q.acked() < target {
+		if q.ackMoved == nil {
+			q.ackMoved = make(chan struct{})
+		}
+		moved := q.ackMoved
+		q.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-q.ended:
+			return ErrClosed
+		}
+		q.mu.Lock()
+	}
+	q.mu.Unlock()
+	return nil
+}
+
+// acked returns the largest number acked, committed or not. mu is held.
+func (q *Queue) acked() wire.Seq { return max(q.shown.acked(), q.pending.upto) }
+
+// snapshot returns the committed state.
+func (q *Queue) snapshot() state {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.shown
+}
+
+// kick wakes the writer.
+func (q *Queue) kick() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// do hands a step to the writer and waits for its commit. Once the writer has
+// it, ctx is not looked at any more: a commit is short.
+func (q *Queue) do(ctx context.Context, run func(c *change) (bool, error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	o := &op{run, make(chan error, 1)}
+	q.mu.Lock()
+	if q.closing {
+		q.mu.Unlock()
+		return ErrClosed
+	}
+	q.ops = append(q.ops, o)
+	q.mu.Unlock()
+	q.kick()
+	return <-o.done
+}
+
+// takeLock takes the folder's lock file; it waits a moment for one that reads it.
+func takeLock(ctx context.Context, dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for try := 0; ; try++ {
+		err = lock(f)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, ErrInUse) || try == 5 {
+			f.Close()
+			return nil, err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			f.Close()
+			return nil, ctx.Err()
+		}
+	}
+}

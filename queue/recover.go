@@ -1,0 +1,247 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// recover takes over what a folder holds and begins a new incarnation in a new
+// segment. Nothing that is there is changed before that segment is on disk.
+func (q *Queue) recover(ctx context.Context) error {
+	dir := q.cfg.Dir
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return fmt.Errorf("%w: it is not a folder", ErrNotAQueue)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	var err error
+	if q.lock, err = takeLock(ctx, dir); err != nil {
+		return err
+	}
+	segs, temps, err := list(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range temps {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !isNotExist(err) {
+			return err
+		}
+	}
+	if len(segs) > 0 {
+		q.ordinal = segs[len(segs)-1].ordinal
+	}
+	r := recovery{dir: dir, lane: q.cfg.Lane, agent: q.cfg.Agent, segs: segs, now: time.Now}
+	if err := r.run(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := r.returned(); err != nil {
+		return err
+	}
+	for _, w := range r.warnings {
+		q.log.Error(w)
+	}
+	c := r.change
+	s := &c.state
+	inc := wire.Incarnation{ID: wire.NewID()}
+	s.history = s.history.Begin(inc, s.next)
+	s.clean, s.commit = false, c.first()
+	c.silent = true
+	q.shown = *s // rotate and reclaim read by it
+	q.files.segs = r.segs
+	if err := q.rotate(c); err != nil {
+		return err
+	}
+	for _, seg := range r.damaged {
+		if err := os.Remove(filepath.Join(dir, seg.name())); err != nil && !isNotExist(err) {
+			return err
+		}
+	}
+	q.log.Info("lane opened", "folder", dir, "epoch", s.epoch, "incarnation", inc,
+		"next", s.next, "oldest", s.oldest, "acked", s.acked(), "rewritten", len(c.blocks), "segments", len(q.files.segs))
+	return nil
+}
+
+// recovery rebuilds a lane's state from its files, without changing any but for
+// copies in quarantine.
+type recovery struct {
+	dir   string
+	agent wire.AgentID
+	lane  wire.Lane
+
+	now      func() time.Time
+	segs     []segment // what is left to read from; damaged ones are taken out
+	damaged  []segment // their content is in change, or in quarantine
+	change   *change   // what the new segment begins with
+	warnings []string
+}
+
+func (r *recovery) warn(format string, a ...any) {
+	r.warnings = append(r.warnings, fmt.Sprintf(format, a...))
+}
+
+// run finds the newest file whose state can be read, and takes over what later
+// ones still have.
+func (r *recovery) run() error {
+	r.change = &change{state: state{oldest: 1, next: 1, commit: 1}}
+	for len(r.segs) > 0 {
+		seg := r.segs[len(r.segs)-1]
+		f, h, s, err := r.open(seg)
+		if err == nil {
+			err = r.adopt(f, h, s)
+			f.close()
+			break
+		}
+		if !isDamage(err) {
+			return err
+		}
+		if err := keepCopy(r.dir, seg.name()); err != nil {
+			return fmt.Errorf("segment %s is damaged and no copy of it could be kept: %w", seg.name(), err)
+		}
+		r.warn("segment %s is damaged, a copy is in the folder %s: %v", seg.name(), quarantine, err)
+		r.segs = r.segs[:len(r.segs)-1]
+		r.damaged = append([]segment{seg}, r.damaged...)
+	}
+	for _, seg := range r.damaged {
+		if err := r.salvage(seg); err != nil {
+			return err
+		}
+	}
+	s := &r.change.state
+	if s.epoch.IsZero() {
+		s.epoch = wire.Epoch{ID: wire.NewID()}
+	}
+	return nil
+}
+
+// returned puts files in quarantine that turned up after their numbers were
+// declared missing (rule 13): only an operator enters them again.
+func (r *recovery) returned() error {
+	s := &r.change.state
+	for i := 0; i+1 < len(r.segs); i++ {
+		seg, end := r.segs[i], r.segs[i+1].first-1
+		t, ok, _ := s.tomb(seg.first)
+		if !ok || t.reason != wire.ReasonMissing || t.to < end || end < seg.first {
+			continue
+		}
+		if err := keepCopy(r.dir, seg.name()); err != nil {
+			return fmt.Errorf("segment %s turned up after it was declared missing, and cannot be put aside: %w", seg.name(), err)
+		}
+		r.warn("segment %s turned up after its numbers were declared missing; it is in the folder %s", seg.name(), quarantine)
+	}
+	return nil
+}
+
+// open reads a segment's head and state, and checks whose it is. The caller
+// closes the file.
+func (r *recovery) open(seg segment) (*file, head, state, error) {
+	f, err := openFile(filepath.Join(r.dir, seg.name()), false, true)
+	if err != nil {
+		return nil, head{}, state{}, err
+	}
+	h, s, err := f.load()
+	switch {
+	case err != nil:
+	case h.agent != r.agent:
+		err = fmt.Errorf("%w: of agent %q, not %q", ErrForeign, h.agent, r.agent)
+	case h.lane != r.lane:
+		err = fmt.Errorf("%w: of lane %q, not %q", ErrForeign, h.lane, r.lane)
+	case h.ordinal != seg.ordinal || h.first != seg.first:
+		err = &damage{f.path, fmt.Errorf("its head says %s", segment{h.ordinal, h.first}.name())}
+	default:
+		return f, h, s, nil
+	}
+	f.close()
+	return nil, head{}, state{}, err
+}
+
+// adopt takes a file's state, and the last commit of the file with it unless the
+// lane was closed in order (rule 5): its bytes may read well from the cache of
+// the system and not be on disk.
+func (r *recovery) adopt(f *file, _ head, s state) error {
+	r.change.state = s
+	r.change.link, r.change.drops = true, true
+	if s.clean || s.commit >= s.next {
+		return nil
+	}
+	fs := &files{dir: r.dir, lane: r.lane, segs: r.segs, tail: f}
+	var blocks []block
+	for n := s.commit; n < s.next; {
+		if t, ok, _ := s.tomb(n); ok && len(blocks) == 0 {
+			n = t.to + 1
+			continue
+		}
+		got, err := fs.read(&s, n)
+		var g *gap
+		if errors.As(err, &g) { // the new file begins behind it; Next finds out about the rest
+			r.warn("the last commit of segment %s cannot be read whole: %v", f.name(), err)
+			blocks, n = nil, g.to+1
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		blocks = append(blocks, got...)
+		n = got[len(got)-1].last + 1
+		fs.ahead = nil
+	}
+	r.change.blocks = blocks
+	return nil
+}
+
+// salvage takes over the batches that a damaged newest file still shows to a
+// search of its bytes. Numbers between them become tombstones.
+func (r *recovery) salvage(seg segment) error {
+	path := filepath.Join(r.dir, seg.name())
+	found, err := scan(path, r.lane)
+	if err != nil && len(found) == 0 {
+		return err
+	}
+	s := &r.change.state
+	base := s.next
+	for _, e := range found {
+		if e.last < s.next {
+			continue
+		}
+		data, err := e.load(path)
+		if err != nil {
+			return err
+		}
+		p, err := wire.ParseBatch(data)
+		if err != nil || e.first < s.next && !s.epoch.IsZero() {
+			continue // changed since, or half of it is known otherwise
+		}
+		if s.epoch.IsZero() { // no file has told: this is the oldest there is
+			s.epoch, s.oldest, s.next = p.Epoch, p.First, p.First
+			base = p.First
+		}
+		if p.First > s.next {
+			if len(s.history) == 0 || s.history[len(s.history)-1].Incarnation != p.Incarnation {
+				s.history = s.history.Begin(p.Incarnation, s.next)
+			}
+			s.drop(tombstone{span: span{s.next, p.First - 1}, reason: wire.ReasonCorrupt, time: r.now()})
+			s.next = p.First
+		}
+		if len(s.history) == 0 || s.history[len(s.history)-1].Incarnation != p.Incarnation {
+			s.history = s.history.Begin(p.Incarnation, p.First)
+		}
+		// A gap inside the change would break "the newer file has all from its
+		// first number on" only for numbers that are tombstones now.
+		r.change.blocks = append(r.change.blocks, block{p.First, p.Last(), data})
+		s.next = p.Last() + 1
+		s.accepted += uint64(p.Count)
+		s.bytes += uint64(len(data))
+	}
+	r.change.link, r.change.drops = true, true
+	r.warn("of segment %s, numbers %d to %d were taken over", seg.name(), base, s.next-1)
+	return nil
+}

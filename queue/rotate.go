@@ -1,0 +1,200 @@
+package queue
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// rotate commits a change into a new segment, which becomes the tail. The file
+// is whole and synced before it gets its name, and the folder is synced after.
+// An error that is [ErrUncertain] means that the file may be found later; any
+// other, that there is none.
+func (q *Queue) rotate(c *change) error {
+	if err := q.mend(); err != nil {
+		return err
+	}
+	q.ordinal++
+	seg := segment{q.ordinal, c.first()}
+	q.reclaim(c, append(q.files.segs[:len(q.files.segs):len(q.files.segs)], seg))
+	f, named, err := q.create(seg, c)
+	if err != nil {
+		if named {
+			q.strays = append(q.strays, seg)
+			return fmt.Errorf("%w: new segment %s: %w", ErrUncertain, seg.name(), err)
+		}
+		return fmt.Errorf("new segment %s: %w", seg.name(), err)
+	}
+	q.rotateAt = 0
+	q.files.advance(f)
+	c.gone = append(c.gone, q.strays...) // of earlier attempts: all in them is here
+	q.strays = nil
+	q.publish(c)
+	return nil
+}
+
+// create makes a segment file that holds a change and the whole state. named
+// says that the file got its name, whatever failed after that.
+func (q *Queue) create(seg segment, c *change) (f *file, named bool, err error) {
+	if err := q.faults.at(onCreate); err != nil {
+		return nil, false, err
+	}
+	temp := filepath.Join(q.cfg.Dir, tempPrefix+seg.name()+tempSuffix)
+	path := q.files.path(seg)
+	h := head{agent: q.cfg.Agent, lane: q.cfg.Lane, ordinal: seg.ordinal, first: seg.first, bytes: c.state.bytes,
+		made: time.Now(), epoch: c.state.epoch, history: c.state.history}
+	for _, b := range c.blocks {
+		h.bytes -= uint64(len(b.data))
+	}
+	if err := os.Remove(temp); err != nil && !isNotExist(err) {
+		return nil, false, err
+	}
+	defer func() {
+		if err != nil && !named {
+			os.Remove(temp) // best effort: Open removes it too
+		}
+	}()
+	f, err = openFile(temp, true, false)
+	if err != nil {
+		return nil, false, err
+	}
+	err = f.commit(func(tx *bbolt.Tx) error { return c.write(tx, &h) })
+	// Closed before it is renamed: Windows renames no open file.
+	if cerr := f.close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = q.faults.at(onRename)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if err := os.Rename(temp, path); err != nil {
+		_, serr := os.Stat(path)
+		return nil, serr == nil, err
+	}
+	if err := q.faults.at(onDirSync); err != nil {
+		return nil, true, err
+	}
+	if err := syncDir(q.cfg.Dir); err != nil {
+		return nil, true, err
+	}
+	f, err = openFile(path, false, false)
+	if err != nil { // it is on disk all the same; the next commit goes into another
+		q.log.Warn("a new segment was written and cannot be opened", "segment", path, "error", err)
+		f = &file{segment: seg, path: path, lost: err}
+	}
+	return f, true, nil
+}
+
+// mend makes the lane's folder again if it was taken away as a whole. A folder
+// that holds another's segments is left alone.
+func (q *Queue) mend() error {
+	here, err := os.Stat(filepath.Join(q.cfg.Dir, lockName))
+	if err == nil {
+		mine, err := q.lock.Stat()
+		if err != nil || os.SameFile(here, mine) {
+			return err
+		}
+		if segs, _, err := list(q.cfg.Dir); err != nil || len(segs) > 0 {
+			return fmt.Errorf("folder %s was replaced by another while the lane was open; put it back or restart the agent (%w)", q.cfg.Dir, ErrInUse)
+		}
+	} else if !isNotExist(err) {
+		return err
+	}
+	q.log.Error("the lane's folder was taken away; it is made again", "folder", q.cfg.Dir)
+	if err := os.MkdirAll(q.cfg.Dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(q.cfg.Dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := lock(f); err != nil {
+		f.Close()
+		return err
+	}
+	q.lock.Close()
+	q.lock = f
+	return syncDir(filepath.Dir(q.cfg.Dir))
+}
+
+// reclaim finds the segments that a change makes useless: of every number in
+// them it holds an ack or a tombstone, and boundaries and next are in it anyway
+// (rule 12). It moves the oldest held number up. segs ends with the file that
+// the change goes into.
+func (q *Queue) reclaim(c *change, segs []segment) {
+	s := &c.state
+	acked := s.acked()
+	c.gone = nil
+	oldest, prefix := s.oldest, true
+	for i := 0; i+1 < len(segs); i++ {
+		end := segs[i+1].first - 1
+		if len(s.gaps(max(segs[i].first, acked+1), end)) > 0 {
+			prefix = false
+			continue
+		}
+		c.gone = append(c.gone, segs[i])
+		if prefix {
+			oldest = max(oldest, min(segs[i+1].first, acked+1))
+		}
+	}
+	if oldest == s.oldest {
+		return
+	}
+	before, _ := q.files.fingerprint(s, oldest-1)
+	link, drops := s.release(oldest, before)
+	c.link, c.drops = c.link || link, c.drops || drops
+}
+
+// unlink deletes segments that a synced change has made useless. One whose dead
+// letters cannot be kept elsewhere stays; the next Open sees it again.
+func (q *Queue) unlink(gone []segment) {
+	if len(gone) == 0 {
+		return
+	}
+	if q.snapshot().dead > 0 {
+		for i := 0; i < len(gone); i++ {
+			if err := q.files.keepLetters(gone[i]); err != nil {
+				q.log.Warn("a segment stays because its dead letters cannot be kept elsewhere", "segment", gone[i].name(), "error", err)
+				q.files.forget(gone[i : i+1])
+				gone = append(gone[:i:i], gone[i+1:]...)
+				i--
+			}
+		}
+	}
+	q.files.forget(gone)
+	for _, s := range gone {
+		if err := os.Remove(q.files.path(s)); err != nil && !isNotExist(err) {
+			q.log.Warn("a segment that is not needed any more stays", "segment", s.name(), "error", err)
+		}
+	}
+}
+
+// letters reads all dead letters of a file.
+func letters(f *file) (list []letter, err error) {
+	err = f.view(func(tx *bbolt.Tx) error {
+		dead := tx.Bucket(bucketDead)
+		if dead == nil {
+			return nil
+		}
+		return dead.ForEach(func(k, v []byte) error {
+			l, err := parseLetter(v)
+			if err != nil {
+				return err
+			}
+			if len(k) != 24 {
+				return &damage{"dead letter", fmt.Errorf("a key of %d bytes", len(k))}
+			}
+			l.epoch, l.n = wire.Epoch{ID: wire.ID(k[:16])}, keySeq(k[16:])
+			list = append(list, l)
+			return nil
+		})
+	})
+	return list, err
+}

@@ -1,0 +1,211 @@
+package queue
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// extent is where a whole, verified batch lies in a file.
+type extent struct {
+	first, last wire.Seq
+	offset      int64
+	size        int
+	sum         [4]byte // the batch's checksum
+}
+
+// salvageTries is how often a file may fail to be read by the system before what
+// is not found in it counts as lost.
+const salvageTries = 5
+
+var batchMagic = []byte("FPB\x01")
+
+// scan searches a file's bytes for batches of a lane, without trusting any of
+// the database's pages: each batch stands alone and has its own checksum. It
+// returns them in ascending order. Of those that contradict each other none is
+// returned: one of them is the rest of a commit that was answered with an error.
+// An error of the system while reading does not end the search; it is returned
+// beside what was found.
+func scan(path string, lane wire.Lane) (found []extent, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	buf := make([]byte, 2*wire.MaxBatchSize)
+	for pos := int64(0); ; {
+		n, rerr := readSkipping(f, buf, pos)
+		err = cmp.Or(err, rerr)
+		b := buf[:n]
+		next := max(n-len(batchMagic)+1, 1) // a magic may begin in the last three bytes
+		for i := 0; ; {
+			k := bytes.Index(b[i:], batchMagic)
+			if k < 0 {
+				break
+			}
+			i += k
+			size, serr := wire.BatchSize(b[i:])
+			if i > 0 && n == len(buf) && (i+60 > n || serr == nil && i+size > n) {
+				next = i // look at it again with more bytes behind it
+				break
+			}
+			if serr == nil && i+size <= n {
+				if p, perr := wire.ParseBatch(b[i : i+size]); perr == nil && p.Lane == lane {
+					e := extent{p.First, p.Last(), pos + int64(i), size, [4]byte(b[i+size-4:])}
+					found = append(found, e)
+					i += size
+					continue
+				}
+			}
+			i++
+		}
+		if n < len(buf) {
+			return consistent(found), err
+		}
+		pos += int64(next)
+	}
+}
+
+// consistent sorts extents, leaves one of each, and none of those that overlap.
+func consistent(found []extent) []extent {
+	slices.SortFunc(found, func(a, b extent) int {
+		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.last, b.last), bytes.Compare(a.sum[:], b.sum[:]))
+	})
+	found = slices.CompactFunc(found, func(a, b extent) bool { return a.first == b.first && a.last == b.last && a.sum == b.sum })
+	bad := make([]bool, len(found))
+	for i, reach := 1, 0; i < len(found); i++ {
+		if found[i].first <= found[reach].last {
+			bad[i], bad[reach] = true, true
+		}
+		if found[i].last > found[reach].last {
+			reach = i
+		}
+	}
+	var out []extent
+	for i, e := range found {
+		if !bad[i] {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// readSkipping fills buf from pos on. Pages that the system cannot read are
+// zeros, and the first such error is returned. Less than len(buf) is the end of
+// the file.
+func readSkipping(f *os.File, buf []byte, pos int64) (n int, err error) {
+	const page = 4096
+	n, err = f.ReadAt(buf, pos)
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, nil
+	}
+	for n = 0; n < len(buf); {
+		part := buf[n:min(n+page, len(buf))]
+		k, perr := f.ReadAt(part, pos+int64(n))
+		if errors.Is(perr, io.EOF) {
+			return n + k, err
+		}
+		if perr != nil {
+			clear(part)
+		}
+		n += len(part)
+	}
+	return n, err
+}
+
+// load reads an extent's batch again.
+func (e *extent) load(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, e.size)
+	if _, err := f.ReadAt(b, e.offset); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// salvage looks for the batch of number g.from in the bytes of segment i, which
+// the database does not show any more, and keeps the file in quarantine. Without
+// it the gap is returned, as far as nothing behind it was found.
+func (fs *files) salvage(s *state, i int, g *gap) ([]block, error) {
+	seg, path := fs.segs[i], fs.path(fs.segs[i])
+	found, ok := fs.salvaged[seg.ordinal]
+	if fs.look {
+		return nil, g
+	}
+	if !ok {
+		var err error
+		found, err = scan(path, fs.lane)
+		if fs.tries == nil {
+			fs.tries, fs.salvaged = map[uint64]int{}, map[uint64][]extent{}
+		}
+		if fs.tries[seg.ordinal]++; err != nil && fs.tries[seg.ordinal] < salvageTries {
+			return nil, fmt.Errorf("segment %s cannot be read now: %w", path, err)
+		}
+		if err := keepCopy(fs.dir, seg.name()); err != nil {
+			return nil, fmt.Errorf("segment %s is damaged and no copy of it could be kept: %w", path, err)
+		}
+		if i < len(fs.segs)-1 { // the tail still grows
+			fs.salvaged[seg.ordinal] = found
+		}
+	}
+	k := slices.IndexFunc(found, func(e extent) bool { return e.last >= g.from })
+	if k < 0 {
+		return nil, g
+	}
+	if e := found[k]; e.first > g.from {
+		g.to = min(g.to, e.first-1)
+		return nil, g
+	}
+	data, err := found[k].load(path)
+	if err != nil {
+		return nil, fmt.Errorf("segment %s: %w", path, err)
+	}
+	b, err := verify(s, fs.lane, data)
+	if err != nil {
+		g.cause = err
+		return nil, g
+	}
+	return []block{b}, nil
+}
+
+// keepCopy puts a file's bytes into the folder quarantine, once.
+func keepCopy(dir, name string) error {
+	to := filepath.Join(dir, quarantine, name)
+	if _, err := os.Stat(to); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	if os.Link(filepath.Join(dir, name), to) == nil {
+		return syncDir(filepath.Dir(to))
+	}
+	from, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	f, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, from)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

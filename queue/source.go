@@ -1,0 +1,162 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// Lane returns the lane's name.
+func (q *Queue) Lane() wire.Lane { return q.cfg.Lane }
+
+// Store returns the store that the lane last obeyed, zero before its first
+// welcome.
+func (q *Queue) Store() wire.StoreID {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.shown.store
+}
+
+// Streams returns what a hello says of the lane: its one stream, synced state
+// only. The caller owns the result.
+func (q *Queue) Streams() []wire.StreamState {
+	s := q.snapshot()
+	return []wire.StreamState{{Lane: q.cfg.Lane, Epoch: s.epoch, Next: s.next, Acked: s.acked(), Boundaries: newest(s.history)}}
+}
+
+// newest returns the boundaries a hello has room for, in a slice of their own.
+func newest(h wire.History) wire.History {
+	return slices.Clone(h[max(0, len(h)-wire.MaxHelloBounds):])
+}
+
+// Welcome takes a store's answer to said, which Streams returned before. It
+// relabels, forks, adopts the store's epoch or keeps the lane's own, obeys the
+// store from now on, and returns once all that is on disk, with the resume of
+// each stream (its stream number is the caller's to set). Acks up to the common
+// points follow. That the store may stand in for the one obeyed before is for
+// the caller to have checked (rule 4). After an error nothing may be sent.
+func (q *Queue) Welcome(ctx context.Context, store wire.StoreID, said []wire.StreamState, matches []wire.Match) ([]wire.Resume, error) {
+	if len(said) != 1 || len(matches) != 1 {
+		return nil, fmt.Errorf("lane %s: a welcome for %d streams answers %d, the lane has 1", q.cfg.Lane, len(matches), len(said))
+	}
+	if store.IsZero() {
+		return nil, fmt.Errorf("lane %s: a welcome of a store without an id", q.cfg.Lane)
+	}
+	if err := checkMatch(said[0], matches[0]); err != nil {
+		return nil, err
+	}
+	var v verdict
+	var old state
+	inc := wire.Incarnation{ID: wire.NewID()}
+	err := q.do(ctx, func(c *change) (bool, error) {
+		old = c.state
+		if said[0].Epoch != old.epoch {
+			return false, fmt.Errorf("lane %s: the welcome answers epoch %s, the lane is in %s by now; connect again", q.cfg.Lane, said[0].Epoch, old.epoch)
+		}
+		v = decide(&old, said[0], matches[0], func(n wire.Seq) (wire.Fingerprint, bool) { return q.files.fingerprint(&old, n) }, func() wire.Epoch { return wire.Epoch{ID: wire.NewID()} })
+		s := &c.state
+		if v.relabel == 0 && v.epoch == s.epoch && store == s.store {
+			return false, nil // nothing to make durable
+		}
+		c.link = true
+		if v.relabel > 0 {
+			s.relabel(v.relabel, inc)
+			s.rolledBack++
+		}
+		if v.forked {
+			s.forks++
+		}
+		s.epoch, s.store = v.epoch, store
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	q.report(&old, store, matches[0], v)
+	s := q.obey(v)
+	return []wire.Resume{{Lane: q.cfg.Lane, Epoch: s.epoch, Base: min(v.end, s.next-1), Next: s.next, Boundaries: newest(s.history)}}, nil
+}
+
+// obey notes what a committed welcome allows, and returns the state after it.
+func (q *Queue) obey(v verdict) state {
+	q.Ack(v.epoch, v.end)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.welcomed = true
+	return q.shown
+}
+
+// report says loudly what a welcome has shown.
+func (q *Queue) report(old *state, store wire.StoreID, m wire.Match, v verdict) {
+	log := q.log.With("store", store, "common", m.Common, "w", m.W, "acked", old.acked(), "next", old.next)
+	if !old.store.IsZero() && old.store != store {
+		log.Warn("another store is obeyed now", "before", old.store)
+	}
+	if v.relabel > 0 {
+		log.Error("memory went back: messages may be stored twice", "from", v.relabel, "to", old.next-1, "why", v.why)
+	}
+	if v.forked {
+		log.Error("rolled back: this folder and the store have parted; what is above the common point goes on under a new epoch", "from", v.end+1, "before", old.epoch, "epoch", v.epoch)
+	}
+	if v.adopted {
+		log.Info("the store's epoch is taken over", "before", old.epoch, "epoch", v.epoch)
+	}
+	if v.behind {
+		log.Error("the store is behind what was acked; what is still held is sent again, the rest is declared", "from", m.W+1, "to", old.acked())
+	}
+	if v.unchecked && m.Found && m.Common > 0 {
+		log.Debug("the common point's fingerprint is not known on both sides")
+	}
+}
+
+// Ack notes that the store has all numbers up to w. It returns at once; the ack
+// is committed with the next puts, or alone after Config.AckDelay.
+func (q *Queue) Ack(epoch wire.Epoch, w wire.Seq) {
+	q.mu.Lock()
+	w = min(w, q.shown.next-1)
+	was := q.acked()
+	if epoch != q.shown.epoch || w <= was {
+		q.mu.Unlock()
+		return
+	}
+	if q.pending.upto == 0 || q.pending.store == q.shown.store {
+		q.pending = mark{q.shown.store, w}
+	}
+	// The acks of tombstones for refused numbers are no progress: a run of
+	// refusals goes on until something is stored.
+	if len(q.shown.gaps(was+1, w)) > 0 {
+		q.refusals = 0
+	}
+	q.recent.trim(w)
+	if q.ackMoved != nil {
+		close(q.ackMoved)
+		q.ackMoved = nil
+	}
+	first := q.ackAt.IsZero()
+	if first {
+		q.ackAt = time.Now().Add(q.cfg.AckDelay)
+	}
+	q.mu.Unlock()
+	if first {
+		q.kick()
+	}
+}
+
+// Announce returns how far the stream goes; false if it has another epoch by now.
+// It may be called concurrently with everything else.
+func (q *Queue) Announce(epoch wire.Epoch) (wire.Announcement, bool) {
+	q.mu.Lock()
+	s, acked := q.shown, q.acked()
+	q.mu.Unlock()
+	if epoch != s.epoch {
+		return wire.Announcement{}, false
+	}
+	a := wire.Announcement{Next: s.next, BacklogBytes: q.backlogBytes(&s, acked)}
+	if t := q.timeOf(&s, acked+1); !t.IsZero() {
+		a.OldestAge = max(0, time.Since(t))
+	}
+	return a, true
+}

@@ -1,0 +1,239 @@
+package queue
+
+import (
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// Stats is what a lane says of itself.
+type Stats struct {
+	Agent wire.AgentID
+	Lane  wire.Lane
+	Epoch wire.Epoch
+	Store wire.StoreID // last obeyed, zero before the first welcome
+
+	Oldest   wire.Seq // the oldest number that is held; Next if none is
+	Next     wire.Seq // number of the next message
+	Acked    wire.Seq // the largest number that a store has acked
+	Accepted uint64   // messages accepted since the folder was made
+
+	Backlog      uint64    // messages that are not acked and not dropped
+	BacklogBytes uint64    // about how many bytes they have on disk
+	OldestTime   time.Time // of the oldest message that is not acked; zero if there is none
+
+	Dropped     map[wire.Reason]uint64 // numbers that got a tombstone since the folder was made; a claim until acked
+	DeadLetters uint64                 // messages that a store refused for good
+	Forks       uint64                 // epochs begun because the folder and the store had parted
+	RolledBack  uint64                 // times that memory was seen to have gone back
+	Relabelled  uint64                 // numbers that may be stored twice because of that
+
+	Segments    int    // segment files
+	Quarantined int    // damaged files of which a copy is kept
+	Commits     uint64 // transactions since Open
+
+	Stopped bool  // by a run of refusals: nothing is sent
+	Failing error // why nothing can be stored at the moment, nil if it can
+}
+
+// Stats returns the lane's figures. It may read one batch from disk, for
+// OldestTime.
+func (q *Queue) Stats() Stats {
+	q.mu.Lock()
+	s, acked := q.shown, q.acked()
+	st := Stats{Commits: q.commits, Stopped: q.stopped, Failing: q.failing}
+	q.mu.Unlock()
+	s.fill(&st, acked)
+	st.Agent, st.Lane = q.cfg.Agent, q.cfg.Lane
+	st.BacklogBytes = q.backlogBytes(&s, acked)
+	st.OldestTime = q.timeOf(&s, acked+1)
+	st.Quarantined = countFiles(filepath.Join(q.cfg.Dir, quarantine))
+	q.files.mu.Lock()
+	st.Segments = len(q.files.segs)
+	q.files.mu.Unlock()
+	return st
+}
+
+func (s *state) fill(st *Stats, acked wire.Seq) {
+	st.Epoch, st.Store = s.epoch, s.store
+	st.Oldest, st.Next, st.Acked, st.Accepted = s.oldest, s.next, acked, s.accepted
+	st.Backlog = s.backlog(acked)
+	st.Dropped = map[wire.Reason]uint64{}
+	for reason, n := range s.dropped {
+		if n > 0 {
+			st.Dropped[wire.Reason(reason)] = n
+		}
+	}
+	st.DeadLetters, st.Forks, st.RolledBack, st.Relabelled = s.dead, s.forks, s.rolledBack, s.relabelled
+}
+
+// ReadStats returns the figures of a lane that no process has open. It changes
+// nothing in the folder. Errors: [ErrInUse]; [ErrNotAQueue] for a folder without
+// segments; one about damage, which the next Open sorts out.
+func ReadStats(dir string) (Stats, error) {
+	st, err := readStats(dir)
+	if err != nil {
+		return Stats{}, fmt.Errorf("queue %s: %w", dir, err)
+	}
+	return st, nil
+}
+
+func readStats(dir string) (Stats, error) {
+	segs, _, err := list(dir)
+	if err != nil {
+		return Stats{}, err
+	}
+	if len(segs) == 0 {
+		return Stats{}, fmt.Errorf("%w: it has no segment files", ErrNotAQueue)
+	}
+	l, err := os.Open(filepath.Join(dir, lockName))
+	if err == nil {
+		defer l.Close()
+		err = lock(l)
+	}
+	if err != nil && !isNotExist(err) { // a copy of a folder may lack the lock file
+		return Stats{}, err
+	}
+	f, err := openFile(filepath.Join(dir, segs[len(segs)-1].name()), false, true)
+	if err != nil {
+		return Stats{}, err
+	}
+	h, s, err := f.load()
+	if err != nil {
+		f.close()
+		return Stats{}, err
+	}
+	fs := &files{dir: dir, lane: h.lane, segs: segs, tail: f, look: true}
+	defer fs.close()
+	st := Stats{Agent: h.agent, Lane: h.lane, Segments: len(segs), Quarantined: countFiles(filepath.Join(dir, quarantine))}
+	s.fill(&st, s.acked())
+	st.BacklogBytes = fs.bytesAbove(&s, s.acked())
+	st.OldestTime = fs.timeOf(&s, s.acked()+1)
+	return st, nil
+}
+
+// backlogBytes is about how many bytes on disk are above the acks. With the
+// first number of each segment stands how many bytes came before it; within a
+// segment, bytes are taken to be spread evenly.
+func (q *Queue) backlogBytes(s *state, acked wire.Seq) uint64 {
+	if s.backlog(acked) == 0 {
+		return 0
+	}
+	return q.files.bytesAbove(s, acked)
+}
+
+func (fs *files) bytesAbove(s *state, acked wire.Seq) uint64 {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	n := max(acked+1, s.oldest)
+	i := fs.index(n)
+	if i < 0 || n >= s.next {
+		return 0
+	}
+	low, ok := fs.bytesBefore(i)
+	high, end := s.bytes, s.next
+	if i+1 < len(fs.segs) {
+		var ok2 bool
+		high, ok2 = fs.bytesBefore(i + 1)
+		end, ok = fs.segs[i+1].first, ok && ok2
+	}
+	first := fs.segs[i].first
+	if !ok || high < low || end <= first || n > end {
+		return 0
+	}
+	part := new(big.Int).Mul(big.NewInt(int64(high-low)), big.NewInt(int64(n-first)))
+	at := low + part.Div(part, big.NewInt(int64(end-first))).Uint64()
+	return s.bytes - min(at, s.bytes)
+}
+
+// bytesBefore returns how many bytes of batches came before segment i.
+func (fs *files) bytesBefore(i int) (uint64, bool) {
+	seg := fs.segs[i]
+	if n, ok := fs.before[seg.ordinal]; ok {
+		return n, true
+	}
+	f, err := fs.handle(i)
+	if err != nil {
+		return 0, false
+	}
+	var h head
+	err = f.view(func(tx *bbolt.Tx) (err error) {
+		h, err = parseHead(tx.Bucket(bucketMeta).Get(keyHead))
+		return err
+	})
+	if err != nil {
+		return 0, false
+	}
+	if fs.before == nil {
+		fs.before = map[uint64]uint64{}
+	}
+	fs.before[seg.ordinal] = h.bytes
+	return h.bytes, true
+}
+
+// timeOf returns the time of the first message from n on that is held and not
+// dropped; zero if there is none or it cannot be read.
+func (q *Queue) timeOf(s *state, n wire.Seq) time.Time {
+	g := s.gaps(max(n, s.oldest), s.next-1)
+	if len(g) == 0 {
+		return time.Time{}
+	}
+	n = g[0].from
+	q.mu.Lock()
+	if q.oldestTime.n == n {
+		defer q.mu.Unlock()
+		return q.oldestTime.time
+	}
+	blocks := q.recent.from(n, 0)
+	q.mu.Unlock()
+	var t time.Time
+	if blocks != nil {
+		t = timeIn(blocks[0], n)
+	} else {
+		t = q.files.timeOf(s, n)
+	}
+	q.mu.Lock()
+	q.oldestTime = stamp{n, t}
+	q.mu.Unlock()
+	return t
+}
+
+func (fs *files) timeOf(s *state, n wire.Seq) time.Time {
+	g := s.gaps(max(n, s.oldest), s.next-1)
+	if len(g) == 0 {
+		return time.Time{}
+	}
+	blocks, err := fs.read(s, g[0].from)
+	if err != nil {
+		return time.Time{}
+	}
+	return timeIn(blocks[0], g[0].from)
+}
+
+func timeIn(b block, n wire.Seq) time.Time {
+	p, err := wire.ParseBatch(b.data)
+	if err != nil {
+		return time.Time{}
+	}
+	for r, err := range p.Records() {
+		if err == nil && r.Seq == n {
+			return r.Record.Time()
+		}
+	}
+	return time.Time{}
+}
+
+func countFiles(dir string) int {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	return len(slices.DeleteFunc(entries, func(e os.DirEntry) bool { return e.IsDir() }))
+}

@@ -1,0 +1,30 @@
+package queue
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+// lock takes the exclusive lock of an open file, or returns ErrInUse at once.
+// It ends with the file's handle.
+func lock(f *os.File) error {
+	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
+	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
+	switch {
+	case errors.Is(err, windows.ERROR_LOCK_VIOLATION):
+		return ErrInUse
+	case err != nil:
+		return &os.PathError{Op: "lock", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+// syncDir does nothing: Windows has no handle to sync a folder by, and NTFS
+// journals a rename before later writes.
+func syncDir(string) error { return nil }
+
+func noSpace(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
+}

@@ -1,0 +1,299 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// How long the writer waits before it tries again to write what is uncertain.
+const (
+	firstBackoff = 100 * time.Millisecond
+	lastBackoff  = 10 * time.Second
+)
+
+// write is the writer goroutine: the only one that changes the lane. Each turn
+// commits what waits, in this order: what is uncertain, other steps, puts with
+// the acks that have come, acks alone.
+func (q *Queue) write() {
+	defer close(q.ended)
+	for {
+		closing := q.sleep()
+		if q.stuck != nil && (closing || !time.Now().Before(q.retryAt)) {
+			q.retry()
+		}
+		for o := q.nextOp(); o != nil; o = q.nextOp() {
+			o.done <- q.step(o.run)
+		}
+		if g := q.take(); g != nil {
+			g.finish(q.store(g))
+		}
+		if q.ackDue() {
+			q.storeAck()
+		}
+		if closing {
+			q.closeErr = q.shut()
+			return
+		}
+	}
+}
+
+// sleep waits until there is something to do; true if the queue is closing.
+func (q *Queue) sleep() (closing bool) {
+	for {
+		q.mu.Lock()
+		closing = q.closing
+		busy := closing || q.waiting != nil || len(q.ops) > 0
+		due := q.ackAt
+		q.mu.Unlock()
+		if q.stuck != nil {
+			due = q.retryAt
+		}
+		if busy || !due.IsZero() && !time.Now().Before(due) {
+			return closing
+		}
+		if due.IsZero() {
+			<-q.wake
+			continue
+		}
+		t := time.NewTimer(time.Until(due))
+		select {
+		case <-q.wake:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+func (q *Queue) nextOp() *op {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.ops) == 0 {
+		return nil
+	}
+	o := q.ops[0]
+	q.ops = q.ops[1:]
+	return o
+}
+
+// begin returns a change that holds nothing yet but the acks that have come.
+func (q *Queue) begin() *change {
+	q.mu.Lock()
+	c := &change{state: q.shown}
+	pending := q.pending
+	q.mu.Unlock()
+	c.state.clean = false
+	c.state.commit = c.state.next
+	if pending.upto > 0 {
+		c.state.ack(pending.store, pending.upto)
+	}
+	return c
+}
+
+// store commits a group of puts.
+func (q *Queue) store(g *group) error {
+	if q.stuck != nil {
+		return q.blocked()
+	}
+	c := q.begin()
+	q.pack(c, g)
+	if len(c.blocks) == 0 {
+		return nil
+	}
+	return q.commit(c)
+}
+
+// step runs one op and commits what it changed.
+func (q *Queue) step(run func(c *change) (bool, error)) error {
+	if q.stuck != nil {
+		return q.blocked()
+	}
+	c := q.begin()
+	commit, err := run(c)
+	if err != nil || !commit {
+		return err
+	}
+	return q.commit(c)
+}
+
+// blocked is what everyone is told while something uncertain goes first.
+func (q *Queue) blocked() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return errFull(q.failing)
+}
+
+// ackDue reports whether an ack has waited long enough for company.
+func (q *Queue) ackDue() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.stuck == nil && !q.ackAt.IsZero() && (q.closing || !time.Now().Before(q.ackAt))
+}
+
+// storeAck commits acks alone. A failure is logged: the ack is asked for again
+// by the next commit, and until then nothing is deleted.
+func (q *Queue) storeAck() {
+	c := q.begin()
+	c.silent = true
+	q.mu.Lock()
+	q.ackAt = time.Time{}
+	q.mu.Unlock()
+	if c.state.acked() == c.state.next-1 && q.tailSize() > q.cfg.SegmentSize/2 {
+		q.rotateAt = 0 // all is delivered: a new file gives the disk back
+		c.fresh = true
+	}
+	if err := q.commit(c); err != nil {
+		q.log.Warn("acks could not be written; they will be with the next commit", "error", err)
+		q.mu.Lock()
+		if q.ackAt.IsZero() {
+			q.ackAt = time.Now().Add(lastBackoff)
+		}
+		q.mu.Unlock()
+	}
+}
+
+// commit makes a change durable: nil, or an error that is [ErrFull] (certainly
+// not stored) or [ErrUncertain].
+func (q *Queue) commit(c *change) error {
+	size, lost := q.tailSize(), q.files.tail.broken() != nil
+	full := size >= q.rotateAt && size > minSegmentSize/2 && (c.fresh || size+c.size() > q.cfg.SegmentSize)
+	if full || lost {
+		err := q.rotate(c)
+		if err == nil || errors.Is(err, ErrUncertain) || lost {
+			return q.settle(c, err)
+		}
+		// No new file can be made now. The old one may grow meanwhile.
+		q.log.Warn("no new segment; the old one goes on", "error", err)
+		q.rotateAt = size + q.cfg.SegmentSize/16
+	}
+	q.reclaim(c, q.files.segs)
+	tail := q.files.tail
+	err := q.faults.commit(func() error { return tail.commit(func(tx *bbolt.Tx) error { return c.write(tx, nil) }) })
+	if err == nil {
+		err = tail.linked()
+	}
+	if err == nil {
+		q.publish(c)
+		return nil
+	}
+	var not *notStored
+	certain := errors.As(err, &not)
+	if certain && isSpace(err) {
+		return q.fail(err)
+	}
+	// The file is not written any more. What it holds up to its last good commit
+	// stays readable; the same bytes under the same numbers go into a new one.
+	q.log.Error("segment sealed after a failed commit; the same messages go into a new one", "segment", tail.path, "stored", !certain, "error", err)
+	q.doubted = q.doubted || !certain
+	rerr := q.rotate(c)
+	switch {
+	case rerr == nil:
+		return nil
+	case certain && !errors.Is(rerr, ErrUncertain):
+		return q.fail(err)
+	}
+	return q.doubt(c, fmt.Errorf("%w, and then: %w", err, rerr))
+}
+
+// settle gives the outcome of a rotation its meaning.
+func (q *Queue) settle(c *change, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrUncertain):
+		return q.doubt(c, err)
+	}
+	return q.fail(err)
+}
+
+// fail notes why nothing is accepted, and returns ErrFull with it.
+func (q *Queue) fail(cause error) error {
+	q.mu.Lock()
+	first := q.failing == nil
+	q.failing = cause
+	q.mu.Unlock()
+	if first {
+		q.log.Error("nothing can be stored at the moment", "error", cause)
+	}
+	return errFull(cause)
+}
+
+// doubt keeps a change whose outcome is not known: its numbers stay taken, and
+// it goes to disk before anything else (rule 5).
+func (q *Queue) doubt(c *change, cause error) error {
+	q.doubted = true
+	if q.stuck == nil {
+		q.backoff = firstBackoff
+	}
+	q.stuck, q.retryAt = c, time.Now().Add(q.backoff)
+	q.fail(cause)
+	if errors.Is(cause, ErrUncertain) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ErrUncertain, cause)
+}
+
+// retry tries once more to store what is uncertain, in a new file.
+func (q *Queue) retry() {
+	c := q.stuck
+	if err := q.rotate(c); err != nil {
+		q.backoff = min(2*q.backoff, lastBackoff)
+		q.retryAt = time.Now().Add(q.backoff)
+		q.fail(err)
+		return
+	}
+	q.stuck = nil
+	q.log.Info("what was uncertain is stored", "from", c.first(), "to", c.state.next-1)
+}
+
+// publish shows a committed change, and deletes the files it made useless.
+func (q *Queue) publish(c *change) {
+	q.mu.Lock()
+	q.shown = c.state
+	q.commits++
+	q.recent.add(c.blocks)
+	if q.pending.upto <= c.state.acked() {
+		q.pending, q.ackAt = mark{}, time.Time{}
+	}
+	recovered := q.failing != nil
+	q.failing = nil
+	q.mu.Unlock()
+	if recovered {
+		q.log.Info("storing works again")
+	}
+	q.unlink(c.gone)
+	if q.cfg.Synced != nil && !c.silent {
+		q.cfg.Synced()
+	}
+}
+
+func (q *Queue) tailSize() int64 {
+	if q.files.tail == nil {
+		return 0
+	}
+	return q.files.tail.size
+}
+
+// shut ends the writer: the clean mark, all handles, the lock. Nothing waits any
+// more: what came before closing was set has been written.
+func (q *Queue) shut() error {
+	var err error
+	switch {
+	case q.stuck != nil:
+		err = fmt.Errorf("%w: %w", ErrUncertain, q.blocked())
+	case !q.doubted:
+		c := q.begin()
+		c.state.clean, c.silent = true, true
+		err = q.commit(c)
+	}
+	if cerr := q.files.close(); err == nil && cerr != nil {
+		err = fmt.Errorf("queue %s: %w", q.cfg.Dir, cerr)
+	}
+	if cerr := q.lock.Close(); err == nil {
+		err = cerr
+	}
+	q.log.Debug("lane closed", "next", q.snapshot().next, "error", err)
+	return err
+}
