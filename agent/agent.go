@@ -1,0 +1,296 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/fieldpost/fieldpost/internal/durable"
+	"github.com/fieldpost/fieldpost/queue"
+	"github.com/fieldpost/fieldpost/transport"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// Errors of this package; compare with errors.Is. All but ErrUncertain mean that
+// the message is certainly not accepted.
+var (
+	ErrFull        = queue.ErrFull      // the lane cannot take it now: the disk is full or failing; the cause is wrapped
+	ErrDropped     = queue.ErrDropped   // the lane's policy dropped it and keeps a tombstone
+	ErrTooLarge    = queue.ErrTooLarge  // above 1 MiB with topic and headers
+	ErrClosed      = queue.ErrClosed    // the agent is closed
+	ErrUncertain   = queue.ErrUncertain // it may or may not be accepted; if it is, it is delivered once
+	ErrInUse       = queue.ErrInUse     // another process has the folder
+	ErrNotAQueue   = queue.ErrNotAQueue // the folder or a file in it is none of Fieldpost's
+	ErrIdentity    = errors.New("the folder belongs to another agent")
+	ErrUnknownLane = errors.New("unknown lane")
+)
+
+// Message is what a user sends. Its slices may be used again as soon as the
+// call that took it has returned.
+type Message struct {
+	Lane    string    // "": the default lane
+	Topic   string    // UTF-8, at most 1 KiB, may be empty
+	Time    time.Time // zero: now
+	Headers []Header  // at most 64
+	Body    []byte    // any bytes, may be empty
+}
+
+// Header is a key and a value beside a message's body.
+type Header = wire.Header
+
+// Agent is an open agent. Its methods may be called concurrently.
+type Agent struct {
+	// Set by Open.
+	cfg      Config
+	id       wire.AgentID
+	instance wire.Instance
+	opened   time.Time
+	lock     *flock.Flock
+	lanes    map[wire.Lane]*queue.Queue
+	names    []wire.Lane        // of lanes, sorted, the default one first
+	link     *transport.Client  // nil without collectors
+	stop     context.CancelFunc // ends the link
+
+	// The link's goroutine closes ended after it has set linkErr.
+	ended   chan struct{}
+	linkErr error
+
+	accepting atomic.Bool
+	closing   sync.Once
+	closed    chan struct{}
+	closeErr  error
+}
+
+// Open opens the folder, making it if it is missing, and starts to deliver. It
+// does not wait for a collector. ctx bounds the opening alone. The errors are
+// ErrInUse, ErrIdentity, ErrNotAQueue, what is wrong with cfg, or the file
+// system's.
+func Open(ctx context.Context, cfg Config) (_ *Agent, err error) {
+	cfg, err = cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	if err := durable.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	a := &Agent{
+		cfg: cfg, instance: wire.Instance{ID: wire.NewID()}, opened: time.Now(),
+		lanes: map[wire.Lane]*queue.Queue{}, ended: make(chan struct{}), closed: make(chan struct{}),
+	}
+	if a.lock, err = lock(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("agent: %w", errors.Join(err, a.release()))
+		}
+	}()
+	if a.id, err = claim(cfg.Dir, wire.AgentID(cfg.ID)); err != nil {
+		return nil, err
+	}
+	host, _ := os.Hostname() // for people only
+	if len(cfg.Collectors) > 0 {
+		a.link, err = transport.New(transport.Config{
+			Agent: a.id, Instance: a.instance, Software: cfg.Software,
+			Host:       wire.Host{Name: host[:min(len(host), 255)], OS: runtime.GOOS, Arch: runtime.GOARCH},
+			Collectors: cfg.Collectors, Dial: cfg.Dial, Heartbeat: cfg.Heartbeat, Reconnect: cfg.Reconnect, Logger: cfg.Logger,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := a.openLanes(ctx); err != nil {
+		return nil, err
+	}
+	a.start()
+	a.accepting.Store(true)
+	return a, nil
+}
+
+// openLanes opens every configured lane and every lane that is on disk.
+func (a *Agent) openLanes(ctx context.Context) error {
+	found, err := lanesOnDisk(a.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	for name := range a.cfg.Lanes {
+		found = append(found, wire.Lane(name))
+	}
+	sortLanes(found)
+	for _, name := range slices.Compact(found) {
+		q, err := queue.Open(ctx, queue.Config{
+			Dir: laneDir(a.cfg.Dir, name), Agent: a.id, Lane: name,
+			SegmentSize: a.cfg.Lanes[string(name)].SegmentSize,
+			Synced:      a.wake,
+			Logger:      a.cfg.Logger,
+		})
+		if err != nil {
+			return fmt.Errorf("lane %s: %w", name, err)
+		}
+		a.lanes[name] = q
+		a.names = append(a.names, name)
+	}
+	return nil
+}
+
+// wake tells the link that a lane has something new.
+func (a *Agent) wake() {
+	if a.link != nil {
+		a.link.Wake()
+	}
+}
+
+// start runs the link; Close ends and joins it.
+func (a *Agent) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	a.stop = cancel
+	if a.link == nil {
+		close(a.ended)
+		return
+	}
+	sources := make([]transport.Source, len(a.names))
+	for i, name := range a.names {
+		sources[i] = a.lanes[name]
+	}
+	go func() {
+		defer close(a.ended)
+		a.linkErr = a.link.Run(ctx, sources...)
+		if a.linkErr != nil {
+			a.cfg.Logger.Error("the link has ended for good; messages are still accepted and kept", "err", a.linkErr)
+		}
+	}()
+}
+
+// ID returns the agent's id, as the folder has it.
+func (a *Agent) ID() string { return string(a.id) }
+
+// lane returns the queue that m goes to.
+func (a *Agent) lane(name string) (*queue.Queue, error) {
+	if !a.accepting.Load() {
+		return nil, ErrClosed
+	}
+	if name == "" {
+		name = string(wire.DefaultLane)
+	}
+	// Only configured lanes take messages; the others are being drained.
+	if _, ok := a.cfg.Lanes[name]; !ok {
+		return nil, fmt.Errorf("%w %q: add it to the configuration", ErrUnknownLane, name)
+	}
+	return a.lanes[wire.Lane(name)], nil
+}
+
+func (m *Message) wire(now func() time.Time) wire.Message {
+	t := m.Time
+	if t.IsZero() {
+		t = now()
+	}
+	return wire.Message{Topic: m.Topic, Time: t, Headers: m.Headers, Body: m.Body}
+}
+
+// Send returns nil once m is on disk. ctx.Err() means that it is certainly not;
+// ErrUncertain, if ctx ends while it is being written, that it may be.
+func (a *Agent) Send(ctx context.Context, m Message) error {
+	q, err := a.lane(m.Lane)
+	if err != nil {
+		return err
+	}
+	return q.Put(ctx, m.wire(time.Now))
+}
+
+// SendBatch puts all messages on disk or none, in order, in one transaction per
+// batch. They must be for one lane. Errors as for Send; ErrTooLarge also for
+// more than 64 MiB in all.
+func (a *Agent) SendBatch(ctx context.Context, list []Message) error {
+	q, msgs, err := a.batch(list)
+	if err != nil || len(msgs) == 0 {
+		return err
+	}
+	return q.Put(ctx, msgs...)
+}
+
+func (a *Agent) batch(list []Message) (*queue.Queue, []wire.Message, error) {
+	if len(list) == 0 {
+		return nil, nil, nil
+	}
+	q, err := a.lane(list[0].Lane)
+	if err != nil {
+		return nil, nil, err
+	}
+	msgs := make([]wire.Message, len(list))
+	for i := range list {
+		if list[i].Lane != list[0].Lane {
+			return nil, nil, fmt.Errorf("batch for lanes %q and %q: a batch goes to one lane", list[0].Lane, list[i].Lane)
+		}
+		msgs[i] = list[i].wire(time.Now)
+	}
+	return q, msgs, nil
+}
+
+// SendAsync hands m over and returns; done is called exactly once with what Send
+// would have returned, in the order of the calls for a lane, from the lane's own
+// goroutine: it must not block and must not send. Only the error of a message
+// that is not taken at all (a limit, a closed agent) comes at once, from
+// SendAsync itself. SendAsync waits while too many bytes are on their
+// way to the disk, so one goroutine can keep the group commit full and no more.
+func (a *Agent) SendAsync(m Message, done func(error)) {
+	q, err := a.lane(m.Lane)
+	if err != nil {
+		done(err)
+		return
+	}
+	if err := q.PutAsync([]wire.Message{m.wire(time.Now)}, done); err != nil {
+		done(err)
+	}
+}
+
+// Flush returns nil once all that was accepted before the call is stored at the
+// collector (or its drop is in the store's ledger), else ctx.Err() or ErrClosed.
+func (a *Agent) Flush(ctx context.Context) error {
+	for _, name := range a.names {
+		if err := a.lanes[name].Flush(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close stops accepting, commits what was handed in, says goodbye to the
+// collector and gives the folder back. What is not delivered stays on disk for
+// the next Open. It is done within about five seconds; more calls return what
+// the first one did.
+func (a *Agent) Close() error {
+	a.closing.Do(func() {
+		defer close(a.closed)
+		a.accepting.Store(false)
+		a.stop()
+		<-a.ended
+		a.closeErr = a.release()
+		if a.closeErr != nil {
+			a.closeErr = fmt.Errorf("agent: close: %w", a.closeErr)
+		}
+	})
+	<-a.closed
+	return a.closeErr
+}
+
+// release closes the lanes and gives the folder back.
+func (a *Agent) release() error {
+	var errs []error
+	for _, name := range a.names {
+		if err := a.lanes[name].Close(); err != nil {
+			errs = append(errs, fmt.Errorf("lane %s: %w", name, err))
+		}
+	}
+	if a.lock != nil {
+		errs = append(errs, a.lock.Unlock())
+	}
+	return errors.Join(errs...)
+}

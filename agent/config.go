@@ -1,0 +1,106 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/fieldpost/fieldpost/transport"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// DefaultDir is where an agent keeps its queue if it is not told.
+const DefaultDir = "fieldpost-agent"
+
+// Config says who an agent is and where it keeps and sends messages. The zero
+// Config works: an agent named like the host that only keeps.
+type Config struct {
+	// ID names the agent to the collector: 1 to 64 of [A-Za-z0-9._-]. "": what the
+	// folder says, or in a new one the host's name. A folder's id never changes.
+	ID string
+
+	// Dir holds the queue; it is made if missing. "": DefaultDir.
+	Dir string
+
+	// Collectors are host:port addresses, tried in turn. None: messages are kept.
+	Collectors []string
+
+	// Lanes has the lanes besides the default one, and settings for any of them.
+	// A lane that is on disk and not here is still drained.
+	Lanes map[string]LaneConfig
+
+	// Heartbeat is the interval in which both sides show that they live. 0: what
+	// the collector says.
+	Heartbeat time.Duration
+
+	// Reconnect paces the attempts to reach a collector. The zero value is good.
+	Reconnect Reconnect
+
+	// Dial opens connections. nil: TCP.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Logger takes what an operator should know. nil: nothing is logged.
+	Logger *slog.Logger
+
+	// Software names the program and its version to the collector. "": fieldpost.
+	Software string
+}
+
+// LaneConfig has the settings of one lane.
+type LaneConfig struct {
+	// SegmentSize is the size in bytes to which a file of the lane grows before
+	// the next one. 0: 64 MiB.
+	SegmentSize int64
+}
+
+// Reconnect paces the attempts to reach a collector; see [transport.Reconnect].
+type Reconnect = transport.Reconnect
+
+// withDefaults returns a checked copy of c with its zero fields filled in, except
+// ID, which the folder may know.
+func (c Config) withDefaults() (Config, error) {
+	if c.ID != "" {
+		if err := wire.CheckName("agent id", c.ID); err != nil {
+			return c, err
+		}
+	}
+	if c.Dir == "" {
+		c.Dir = DefaultDir
+	}
+	lanes := map[string]LaneConfig{string(wire.DefaultLane): {}}
+	for name, lane := range c.Lanes {
+		if err := wire.CheckName("lane", name); err != nil {
+			return c, err
+		}
+		lanes[name] = lane
+	}
+	c.Lanes = lanes
+	for _, addr := range c.Collectors {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return c, fmt.Errorf("collector address %q: want host:port: %w", addr, err)
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Software == "" {
+		c.Software = "fieldpost"
+	}
+	return c, nil
+}
+
+// hostID returns the host's name as an agent id.
+func hostID() (wire.AgentID, error) {
+	name, err := os.Hostname()
+	if err == nil {
+		var id wire.AgentID
+		if id, err = wire.ParseAgentID(name); err == nil {
+			return id, nil
+		}
+	}
+	return "", errors.Join(errors.New("no agent id is set and the host's name cannot be one; set an id"), err)
+}

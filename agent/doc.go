@@ -1,0 +1,37 @@
+// Package agent is Fieldpost's agent as a library: it puts messages on disk,
+// says so, and carries them to a collector whenever there is a link.
+//
+//	a, err := agent.Open(ctx, agent.Config{
+//		ID:         "pump-7",
+//		Dir:        "/var/lib/pump/outbox",
+//		Collectors: []string{"127.0.0.1:4717"},
+//	})
+//	if err != nil {
+//		return err
+//	}
+//	defer a.Close()
+//	err = a.Send(ctx, agent.Message{Topic: "pump/pressure", Body: []byte("3.2 bar")})
+//
+// One message's way:
+//
+//	Send ---> lane (package queue) ---> transport ---> collector ---> its store
+//	   <--- nil: on disk        ^                                        |
+//	                            +----------- ack: stored ----------------+
+//
+// # What a nil means
+//
+// Send, SendBatch and a SendAsync callback give nil once the message is on disk
+// and synced. From then on it is the agent's to deliver: over restarts, power
+// cuts and outages of any length, once and in order within its lane. Any error
+// that is ctx.Err() or one of this package's means that the message is certainly
+// not accepted, except [ErrUncertain], which says that it may be.
+//
+// # What it does not do
+//
+// It keeps no message that it has not accepted, and it does not wait for the
+// collector: [Agent.Flush] does. It does not log unless it is given a logger, and
+// imports no metrics or HTTP library; [Agent.Status] has the figures.
+//
+// An Agent's methods may be called concurrently. One folder serves one agent of
+// one process at a time.
+package agent

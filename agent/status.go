@@ -1,0 +1,174 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/fieldpost/fieldpost/queue"
+	"github.com/fieldpost/fieldpost/transport"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// Status is what an agent says of itself. As JSON, durations are seconds and
+// times RFC 3339; what does not apply is left out.
+type Status struct {
+	ID       string        `json:"id"`
+	Dir      string        `json:"dir"`
+	Instance wire.Instance `json:"instance,omitzero"` // of the running process; none on a folder at rest
+	Opened   time.Time     `json:"opened,omitzero"`
+	Link     LinkStatus    `json:"link"`
+	Lanes    []LaneStatus  `json:"lanes"` // the default lane first, the others by name
+}
+
+// LinkStatus is the state of the way to the collector.
+type LinkStatus struct {
+	State       string       `json:"state"` // connected, connecting, waiting, refused, different-store, duplicate-identity, stopped
+	Since       time.Time    `json:"since,omitzero"`
+	Collector   string       `json:"collector,omitempty"`   // host:port of this link, or of the last attempt
+	Store       wire.StoreID `json:"store,omitzero"`        // that the link leads to
+	Session     uint64       `json:"session,omitempty"`     // number of the session
+	RTT         Seconds      `json:"rtt_seconds,omitempty"` // of the last ping
+	Cause       string       `json:"cause,omitempty"`       // class of the last failure
+	Error       string       `json:"error,omitempty"`       // the last failure, and what to do next
+	FailedAt    time.Time    `json:"failed_at,omitzero"`    // when that was
+	Attempts    int          `json:"attempts,omitempty"`    // failed ones since the last good link
+	NextAttempt time.Time    `json:"next_attempt,omitzero"` // while waiting
+}
+
+// LaneStatus is the state of one lane.
+type LaneStatus struct {
+	Lane         string                 `json:"lane"`
+	Epoch        wire.Epoch             `json:"epoch"`
+	Accepted     uint64                 `json:"accepted"` // messages since the folder was made
+	Next         wire.Seq               `json:"next"`     // number of the next message in this epoch
+	Acked        wire.Seq               `json:"acked"`    // largest number that the store has acked
+	Backlog      uint64                 `json:"backlog"`  // messages without an ack
+	BacklogBytes uint64                 `json:"backlog_bytes"`
+	Oldest       time.Time              `json:"oldest,omitzero"`              // time of the oldest message without an ack
+	OldestAge    Seconds                `json:"oldest_age_seconds,omitempty"` // its age
+	Segments     int                    `json:"segments"`                     // files
+	Dropped      map[wire.Reason]uint64 `json:"dropped,omitempty"`            // numbers with a tombstone, by reason
+	DeadLetters  uint64                 `json:"dead_letters,omitempty"`       // messages that the store refused for good
+	Forks        uint64                 `json:"forks,omitempty"`              // times that folder and store had parted (rolled back)
+	RolledBack   uint64                 `json:"rolled_back,omitempty"`        // times that memory was seen to have gone back
+	Quarantined  int                    `json:"quarantined,omitempty"`        // damaged files of which a copy is kept
+	Trouble      string                 `json:"trouble,omitempty"`            // what is wrong with the lane now
+}
+
+func laneStatus(name wire.Lane, st queue.Stats, now time.Time) LaneStatus {
+	l := LaneStatus{
+		Lane: string(name), Epoch: st.Epoch, Accepted: st.Accepted, Next: st.Next, Acked: st.Acked,
+		Backlog: st.Backlog, BacklogBytes: st.BacklogBytes, Oldest: st.OldestTime, Segments: st.Segments,
+		Dropped: st.Dropped, DeadLetters: st.DeadLetters, Forks: st.Forks, RolledBack: st.RolledBack, Quarantined: st.Quarantined,
+	}
+	if !st.OldestTime.IsZero() {
+		l.OldestAge = Seconds(max(0, now.Sub(st.OldestTime)))
+	}
+	switch {
+	case st.Stopped:
+		l.Trouble = "stopped: the store has refused too many messages in a row; see the dead letters"
+	case st.Failing != nil:
+		l.Trouble = "accepts nothing: " + st.Failing.Error()
+	}
+	return l
+}
+
+// Seconds is a duration that JSON shows as a number of seconds.
+type Seconds time.Duration
+
+// MarshalJSON returns the seconds as a decimal number.
+func (s Seconds) MarshalJSON() ([]byte, error) {
+	return fmt.Appendf(nil, "%.6g", time.Duration(s).Seconds()), nil
+}
+
+// UnmarshalJSON is the reverse of MarshalJSON, to the precision that it keeps.
+func (s *Seconds) UnmarshalJSON(b []byte) error {
+	var f float64
+	if _, err := fmt.Sscanf(string(b), "%g", &f); err != nil {
+		return fmt.Errorf("seconds %.20q: %w", b, err)
+	}
+	*s = Seconds(f * float64(time.Second))
+	return nil
+}
+
+// Status returns the agent's state now. It costs little and may be called often.
+func (a *Agent) Status() Status {
+	s := Status{ID: string(a.id), Dir: a.cfg.Dir, Instance: a.instance, Opened: a.opened, Link: a.linkStatus()}
+	for _, name := range a.names {
+		s.Lanes = append(s.Lanes, laneStatus(name, a.lanes[name].Stats(), time.Now()))
+	}
+	return s
+}
+
+func (a *Agent) linkStatus() LinkStatus {
+	if a.link == nil {
+		return LinkStatus{State: string(transport.Stopped), Since: a.opened}
+	}
+	t := a.link.Status()
+	return LinkStatus{
+		State: string(t.State), Since: t.Since, Collector: t.Address, Store: t.Store, Session: t.Session, RTT: Seconds(t.RTT),
+		Cause: string(t.Cause), Error: t.LastError, FailedAt: t.FailedAt, Attempts: t.Attempts, NextAttempt: t.NextAttempt,
+	}
+}
+
+// ReadStatus returns what the folder of an agent that does not run says. It
+// changes nothing. The errors are ErrInUse if an agent runs on it, fs.ErrNotExist
+// if there is none, ErrNotAQueue.
+func ReadStatus(dir string) (Status, error) {
+	s, err := readStatus(dir)
+	if err != nil {
+		return Status{}, fmt.Errorf("agent: %w", err)
+	}
+	return s, nil
+}
+
+func readStatus(dir string) (Status, error) {
+	id, err := readIdentity(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Status{}, fmt.Errorf("%s: no agent's folder: %w", dir, err)
+	} else if err != nil {
+		return Status{}, err
+	}
+	held, err := heldElsewhere(dir)
+	if err != nil {
+		return Status{}, err
+	}
+	if held {
+		return Status{}, fmt.Errorf("%s: %w", dir, ErrInUse)
+	}
+	s := Status{ID: string(id), Dir: dir, Link: LinkStatus{State: string(transport.Stopped)}}
+	names, err := lanesOnDisk(dir)
+	if err != nil {
+		return Status{}, err
+	}
+	sortLanes(names)
+	for _, name := range names {
+		st, err := queue.ReadStats(laneDir(dir, name))
+		if err != nil {
+			return Status{}, fmt.Errorf("lane %s: %w", name, err)
+		}
+		s.Lanes = append(s.Lanes, laneStatus(name, st, time.Now()))
+	}
+	return s, nil
+}
+
+// heldElsewhere reports whether an agent runs on dir, without making the lock
+// file.
+func heldElsewhere(dir string) (bool, error) {
+	l := flock.New(filepath.Join(dir, lockFile), flock.SetFlag(0))
+	ok, err := l.TryRLock()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("lock %s: %w", dir, err)
+	case !ok:
+		return true, nil
+	}
+	return false, l.Unlock()
+}
