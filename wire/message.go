@@ -172,7 +172,7 @@ func (r Record) decode(m *Message) error {
 	if len(r) < 8 {
 		return fmt.Errorf("record: %d bytes, its time has 8", len(r))
 	}
-	d := decoder{b: r[8:len(r):len(r)]}
+	d := decoder{b: r[8:]}
 	topic := d.text("topic", MaxTopic)
 	n := d.uvarint("header count", MaxHeaders)
 	var headers []Header
