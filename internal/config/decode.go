@@ -73,11 +73,11 @@ func parse(data []byte) (file *ast.File, err error) {
 }
 
 func (d *decoder) syntax(err error) {
-	p := Problem{File: d.file, Message: "not valid YAML: " + printable(err.Error())}
+	p := Problem{File: d.file, Message: "not valid YAML: " + Printable(err.Error())}
 	var at yaml.Error
 	if errors.As(err, &at) && at.GetToken() != nil && at.GetToken().Position != nil {
 		pos := at.GetToken().Position
-		p.Message = "not valid YAML: " + printable(at.GetMessage())
+		p.Message = "not valid YAML: " + Printable(at.GetMessage())
 		p.Line, p.Column = pos.Line, pos.Column
 		p.Snippet = snippet(d.lines, p.Line, p.Column)
 	}
@@ -211,7 +211,7 @@ func (d *decoder) scalar(set func(s string) error) field {
 			err = set(text)
 		}
 		if err != nil {
-			d.fail(n, path, "%s", printable(err.Error()))
+			d.fail(n, path, "%s", Printable(err.Error()))
 		}
 	}
 }

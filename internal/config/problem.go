@@ -20,12 +20,12 @@ type Problem struct {
 // that comes from the file is escaped.
 func (p Problem) String() string {
 	var s strings.Builder
-	s.WriteString(printable(p.File))
+	s.WriteString(Printable(p.File))
 	if p.Line > 0 {
 		fmt.Fprintf(&s, ":%d:%d", p.Line, p.Column)
 	}
 	if p.Key != "" {
-		s.WriteString(": " + printable(p.Key))
+		s.WriteString(": " + Printable(p.Key))
 	}
 	s.WriteString(": " + p.Message)
 	if p.Snippet != "" {
@@ -59,7 +59,7 @@ func snippet(lines []string, n, column int) string {
 		fmt.Fprintf(&s, "  %*d | %s\n", width, n-1, shorten(lines[n-2], widest))
 	}
 	line := []rune(lines[n-1])
-	mark := len([]rune(printable(string(line[:min(max(column-1, 0), len(line))]))))
+	mark := len([]rune(Printable(string(line[:min(max(column-1, 0), len(line))]))))
 	fmt.Fprintf(&s, "> %*d | %s", width, n, shorten(lines[n-1], widest))
 	if mark < widest {
 		fmt.Fprintf(&s, "\n  %*s | %*s^", width, "", mark, "")
@@ -68,16 +68,16 @@ func snippet(lines []string, n, column int) string {
 }
 
 func shorten(line string, widest int) string {
-	r := []rune(printable(line))
+	r := []rune(Printable(line))
 	if len(r) > widest {
 		return string(r[:widest]) + "…"
 	}
 	return string(r)
 }
 
-// printable returns s with everything escaped that a terminal would obey or
+// Printable returns s with everything escaped that a terminal would obey or
 // could not show: control characters, direction marks, invalid UTF-8.
-func printable(s string) string {
+func Printable(s string) string {
 	clean := true
 	for _, r := range s {
 		clean = clean && r != unicode.ReplacementChar && unicode.IsPrint(r)

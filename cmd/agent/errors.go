@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fieldpost/fieldpost/agent"
+	"github.com/fieldpost/fieldpost/internal/control"
+	"github.com/fieldpost/fieldpost/internal/daemon"
+)
+
+// outcomes says, for each error of the agent, what a command's exit code is and
+// by which word the error travels over the control socket.
+var outcomes = []struct {
+	err  error
+	word string
+	code daemon.Code
+}{
+	// An error that wraps another of these has the code of the first in this list.
+	{agent.ErrUncertain, "uncertain", daemon.Unknown},
+	{control.ErrNoAnswer, "no-answer", daemon.Unknown},
+	{agent.ErrFull, "full", daemon.TryLater},
+	{agent.ErrInUse, "in-use", daemon.TryLater},
+	{agent.ErrClosed, "closed", daemon.TryLater},
+	{agent.ErrIdentity, "identity", daemon.BadConfig},
+	{agent.ErrUnknownLane, "unknown-lane", daemon.BadConfig},
+	{agent.ErrDropped, "dropped", daemon.No},
+	{agent.ErrTooLarge, "too-large", daemon.No},
+	{agent.ErrNotAQueue, "not-a-queue", daemon.No},
+	{context.Canceled, "canceled", daemon.TryLater},
+	{context.DeadlineExceeded, "timeout", daemon.TryLater},
+}
+
+// withCode gives err its exit code.
+func withCode(err error) error {
+	for _, o := range outcomes {
+		if errors.Is(err, o.err) {
+			return daemon.WithCode(o.code, err)
+		}
+	}
+	return err
+}
+
+// refusal makes of err what the control socket carries.
+func refusal(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, o := range outcomes {
+		if errors.Is(err, o.err) {
+			return &control.Refusal{Code: o.word, Message: err.Error()}
+		}
+	}
+	return err
+}
+
+// refused gives what came over the control socket the exit code that the error
+// had for the daemon.
+func refused(err error) error {
+	var no *control.Refusal
+	if !errors.As(err, &no) {
+		return withCode(err)
+	}
+	for _, o := range outcomes {
+		if no.Code == o.word {
+			return daemon.WithCode(o.code, err)
+		}
+	}
+	return err
+}

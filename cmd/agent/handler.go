@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/fieldpost/fieldpost/agent"
+	"github.com/fieldpost/fieldpost/internal/config"
+	"github.com/fieldpost/fieldpost/internal/control"
+)
+
+// message is what "agent send" asks a daemon to send.
+type message struct {
+	Lane    string         `json:"lane,omitempty"` // "": by the daemon's routes
+	Topic   string         `json:"topic,omitempty"`
+	Time    time.Time      `json:"time"`
+	Headers []agent.Header `json:"headers,omitempty"`
+	Body    []byte         `json:"body"`
+}
+
+func (m *message) agent(c config.Agent) agent.Message {
+	return agent.Message{Lane: laneOf(c, m.Lane, m.Topic), Topic: m.Topic, Time: m.Time, Headers: m.Headers, Body: m.Body}
+}
+
+// handler answers the commands that reach the daemon.
+func handler(a *agent.Agent, c config.Agent) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /status", control.Handle(func(context.Context, struct{}) (agent.Status, error) {
+		return a.Status(), nil
+	}))
+	mux.Handle("POST /send", control.Handle(func(ctx context.Context, m message) (struct{}, error) {
+		return struct{}{}, refusal(a.Send(ctx, m.agent(c)))
+	}))
+	return mux
+}
+
+// askWithin is how long a command waits for a daemon that only has to look.
+const askWithin = 5 * time.Second
+
+// askStatus asks the daemon that has dir for its status.
+func askStatus(ctx context.Context, dir string) (agent.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	var s agent.Status
+	err := control.Call(ctx, dir, http.MethodGet, "/status", nil, &s)
+	return s, err
+}
+
+// running reports whether a daemon has dir.
+func running(ctx context.Context, dir string) bool {
+	_, err := askStatus(ctx, dir)
+	return !errors.Is(err, control.ErrNotRunning)
+}

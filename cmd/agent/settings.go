@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/pflag"
+
+	"github.com/fieldpost/fieldpost/agent"
+	"github.com/fieldpost/fieldpost/internal/config"
+	"github.com/fieldpost/fieldpost/internal/daemon"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// settings are the flags that stand for keys of the configuration, and the file.
+// Flags win over the file, the file over defaults.
+type settings struct {
+	file     string
+	insecure bool
+	log      *daemon.LogFlags
+
+	id, dir, lane, topic *daemon.Value
+	given                struct{ id, dir, lane, topic string }
+	collectors           *daemon.Value
+	addresses            []string
+}
+
+// addFile defines --config and --dir.
+func (s *settings) addFile(f *pflag.FlagSet) {
+	f.StringVar(&s.file, "config", "", "read the configuration from this YAML `file`")
+	s.dir = daemon.NewValue("DIR", "", func(v string) error {
+		if s.given.dir = v; v == "" {
+			return fmt.Errorf("name a folder")
+		}
+		return nil
+	})
+	f.Var(s.dir, "dir", "folder of the queue (default ./fieldpost-agent)")
+}
+
+// addID defines --id.
+func (s *settings) addID(f *pflag.FlagSet) {
+	s.id = daemon.NewValue("ID", "", func(v string) error { s.given.id = v; return wire.CheckName("agent id", v) })
+	f.Var(s.id, "id", "the agent's name, for good in a new folder (default the host's name)")
+}
+
+// addMessage defines --lane and --topic.
+func (s *settings) addMessage(f *pflag.FlagSet) {
+	s.lane = daemon.NewValue("LANE", "", func(v string) error { s.given.lane = v; return wire.CheckName("lane", v) })
+	s.topic = daemon.NewValue("TOPIC", "", func(v string) (err error) { s.given.topic, err = config.ParseTopic(v); return })
+	f.Var(s.lane, "lane", "put the messages into this lane (default by the routes, else \"default\")")
+	f.Var(s.topic, "topic", "topic of the messages (default none)")
+}
+
+// addLink defines --collector and --insecure-plaintext.
+func (s *settings) addLink(f *pflag.FlagSet) {
+	s.collectors = daemon.NewValue("HOST:PORT", "", func(v string) error { s.addresses = append(s.addresses, v); return nil })
+	f.Var(s.collectors, "collector", "deliver to this collector; may be given more than once, they are tried in turn")
+	s.addInsecure(f)
+}
+
+func (s *settings) addInsecure(f *pflag.FlagSet) {
+	f.BoolVar(&s.insecure, "insecure-plaintext", false, "allow collectors on other machines although the link is plain TCP:\nwhoever is on the way can read and change messages")
+}
+
+// load reads the file, if there is one, and lays the flags over it.
+func (s *settings) load() (config.Agent, error) {
+	c := config.DefaultAgent()
+	if s.file != "" {
+		var err error
+		if c, err = config.LoadAgent(s.file, s.insecure); err != nil {
+			return c, fmt.Errorf("the configuration is wrong:\n%w", err)
+		}
+	}
+	for v, over := range map[*daemon.Value]func(){
+		s.id: func() { c.ID = s.given.id }, s.dir: func() { c.Dir = s.given.dir },
+		s.topic: func() { c.Stdin.Topic = s.given.topic }, s.lane: func() { c.Stdin.Lane = s.given.lane },
+		s.collectors: func() { c.Collectors = s.addresses },
+	} {
+		if v != nil && v.Given {
+			over()
+		}
+	}
+	for _, addr := range s.addresses {
+		if _, err := config.ParseCollectorAddress(addr, s.insecure); err != nil {
+			return c, daemon.WithCode(daemon.Usage, fmt.Errorf("--collector: %w", err))
+		}
+	}
+	// A lane on the command line needs no declaration: it cannot be a slip of
+	// another name that the file declares and nobody would see.
+	if c.Stdin.Lane != "" {
+		if _, ok := c.Lanes[c.Stdin.Lane]; !ok {
+			c.Lanes[c.Stdin.Lane] = config.LaneSettings{}
+		}
+	}
+	if s.log != nil {
+		s.log.Over(&c.Log)
+	}
+	return c, nil
+}
+
+// library returns the configuration of the library.
+func library(c config.Agent, log *slog.Logger) agent.Config {
+	lanes := map[string]agent.LaneConfig{}
+	for name, l := range c.Lanes {
+		lanes[name] = agent.LaneConfig{SegmentSize: int64(l.SegmentSize)}
+	}
+	return agent.Config{
+		ID: c.ID, Dir: c.Dir, Collectors: c.Collectors, Lanes: lanes, Heartbeat: c.Heartbeat,
+		Reconnect: agent.Reconnect{Min: c.Reconnect.Min, Max: c.Reconnect.Max, MaxAttempts: c.Reconnect.MaxAttempts},
+		Logger:    log, Software: "fieldpost agent " + daemon.Version(),
+	}
+}
+
+// laneOf returns the lane for a message: the one it names, else by the routes.
+func laneOf(c config.Agent, lane, topic string) string {
+	if lane != "" {
+		return lane
+	}
+	return config.Lane(c.Routes, topic)
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fieldpost/fieldpost/agent"
+	"github.com/fieldpost/fieldpost/internal/config"
+	"github.com/fieldpost/fieldpost/internal/control"
+	"github.com/fieldpost/fieldpost/internal/daemon"
+)
+
+func statusCommand() *cobra.Command {
+	var s settings
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show the link and the lanes of an agent, running or not",
+		Long: `Shows how the agent of a folder stands: its link to the collector, and what each
+lane has accepted, what is acked, and what still waits. If no agent runs there, the
+state is "stopped" and the figures are read from the folder, which is not changed.
+
+The link's state is one of connected, connecting, waiting, refused,
+different-store, duplicate-identity, stopped.
+
+--json prints one object: id, dir, instance, opened, link {state, since, collector,
+store, session, rtt_seconds, cause, error, failed_at, attempts, next_attempt} and
+lanes [{lane, epoch, accepted, next, acked, backlog, backlog_bytes, oldest,
+oldest_age_seconds, segments, dropped {reason: count}, dead_letters, forks,
+rolled_back, quarantined, trouble}]. What does not apply is left out. Times are RFC
+3339, durations seconds. accepted counts messages since the folder was made; next and
+acked are numbers of the lane's present epoch.
+
+It exits 1 if the folder is no agent's, 69 if a daemon has it and does not answer,
+75 if a program without a control socket has it.`,
+		Example: `  agent status --dir ./pump-7
+  agent status --dir ./pump-7 --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := s.load()
+			if err != nil {
+				return err
+			}
+			st, err := status(cmd.Context(), c.Dir)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				e := json.NewEncoder(cmd.OutOrStdout())
+				e.SetIndent("", "  ")
+				return e.Encode(st)
+			}
+			return printStatus(cmd.OutOrStdout(), st, time.Now())
+		},
+	}
+	f := c.Flags()
+	s.addFile(f)
+	s.addInsecure(f)
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// status returns the status of the agent that has dir, or else what the folder
+// says. Its error has the exit code.
+func status(ctx context.Context, dir string) (agent.Status, error) {
+	st, err := askStatus(ctx, dir)
+	switch {
+	case errors.Is(err, control.ErrNoAnswer):
+		return st, daemon.WithCode(daemon.Unreachable, err)
+	case !errors.Is(err, control.ErrNotRunning):
+		return st, refused(err)
+	}
+	st, err = agent.ReadStatus(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return st, fmt.Errorf("%w; name an agent's folder with --dir", err)
+	case errors.Is(err, agent.ErrInUse):
+		// The daemon may have come or gone between the two questions.
+		if again, err := askStatus(ctx, dir); err == nil {
+			return again, nil
+		}
+		return st, withCode(fmt.Errorf("%w: the program that has it embeds the agent without a control socket; ask that program", err))
+	}
+	return st, withCode(err)
+}
+
+// printStatus writes st for people.
+func printStatus(w io.Writer, st agent.Status, now time.Time) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "agent  %s\nfolder %s\nlink   %s", st.ID, st.Dir, st.Link.State)
+	l := st.Link
+	if l.Collector != "" {
+		fmt.Fprintf(&b, " %s", l.Collector)
+	}
+	if !l.Since.IsZero() {
+		fmt.Fprintf(&b, ", since %s (%s)", l.Since.Format(time.RFC3339), ago(now.Sub(l.Since)))
+	}
+	if l.RTT > 0 {
+		fmt.Fprintf(&b, ", round trip %s", time.Duration(l.RTT).Round(10*time.Microsecond))
+	}
+	if !l.NextAttempt.IsZero() {
+		fmt.Fprintf(&b, ", next attempt in %s", ago(l.NextAttempt.Sub(now)))
+	}
+	if l.Attempts > 0 {
+		fmt.Fprintf(&b, ", %d failed attempts", l.Attempts)
+	}
+	b.WriteByte('\n')
+	if l.Error != "" {
+		fmt.Fprintf(&b, "cause  %s: %s", l.Cause, config.Printable(l.Error))
+		if !l.FailedAt.IsZero() {
+			fmt.Fprintf(&b, " (%s ago)", ago(now.Sub(l.FailedAt)))
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteByte('\n')
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "lane\taccepted\tacked\tbacklog\tbytes\toldest\t")
+	for _, l := range st.Lanes {
+		oldest := "-"
+		if !l.Oldest.IsZero() {
+			oldest = ago(time.Duration(l.OldestAge))
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\t%s\t\n", l.Lane, l.Accepted, l.Acked, l.Backlog, config.Approximate(l.BacklogBytes), oldest)
+	}
+	t.Flush()
+	for _, l := range st.Lanes {
+		for _, note := range notes(&l) {
+			fmt.Fprintf(&b, "lane %s: %s\n", l.Lane, note)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// notes says what is unusual about a lane.
+func notes(l *agent.LaneStatus) (list []string) {
+	if l.Trouble != "" {
+		list = append(list, config.Printable(l.Trouble))
+	}
+	for _, reason := range slices.Sorted(maps.Keys(l.Dropped)) {
+		list = append(list, fmt.Sprintf("%d dropped, %s", l.Dropped[reason], reason))
+	}
+	for _, n := range []struct {
+		count uint64
+		text  string
+	}{
+		{l.DeadLetters, "%d refused by the store for good"},
+		{l.Forks, "rolled back: folder and store had parted, %d times"},
+		{l.RolledBack, "the memory of this machine went back, %d times"},
+		{uint64(l.Quarantined), "%d damaged files, of which a copy is kept"},
+	} {
+		if n.count > 0 {
+			list = append(list, fmt.Sprintf(n.text, n.count))
+		}
+	}
+	return list
+}
+
+// ago prints a span of time to the second.
+func ago(d time.Duration) string {
+	if d < time.Second {
+		return "0s"
+	}
+	return config.Duration(d.Round(time.Second)).String()
+}
