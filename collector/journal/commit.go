@@ -1,0 +1,454 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/fieldpost/fieldpost/collector/ledger"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+const (
+	maxGroup   = 16 << 20        // bytes at which a commit takes no more transactions
+	keepBuffer = 4 << 20         // bytes of buffer that are kept between commits
+	rideDelay  = 1 * time.Second // how long what need not be durable at once waits for a commit to ride with
+	maxRiders  = 1024            // of them, before they get a commit of their own
+)
+
+// request is one transaction that waits for its commit.
+type request struct {
+	stage func(*group) error // decides, and adds records; on an error it adds none
+	err   error              // stage's or the commit's, after done is closed
+	done  chan struct{}      // nil: nobody waits, it rides along
+}
+
+// group is one commit: the records of transactions that share one write and one
+// fsync, and the state as it will be after it.
+type group struct {
+	seed   uint32
+	state  agents // of the last commit; not changed
+	staged agents // agents that this commit changes
+	index  uint64 // of the next record
+	before summary
+	buf    []byte
+	open   int // offset in buf of the record that endRecord has not seen, -1 if none
+	count  uint64
+}
+
+// agent returns an agent's state for a look: what transactions before in the
+// same group have left.
+func (g *group) agent(id wire.AgentID) *ledger.Agent {
+	if a := g.staged[id]; a != nil {
+		return a
+	}
+	if a := g.state[id]; a != nil {
+		return a
+	}
+	return &ledger.Agent{}
+}
+
+// add records an event and applies it to the staged state.
+func (g *group) add(e event) {
+	if g.open >= 0 {
+		endRecord(g.buf[g.open:], g.seed, false)
+	}
+	g.open = len(g.buf)
+	g.buf = beginRecord(g.buf, g.index, e.kind(), g.before)
+	g.buf = e.append(g.buf)
+	g.index++
+	g.count++
+	g.before = summary{}
+	if s, ok := e.(*settled); ok {
+		g.before = s.summary()
+	}
+	id := e.agent()
+	if id == "" {
+		return
+	}
+	a := g.staged[id]
+	if a == nil {
+		a = g.agent(id).Clone()
+		g.staged[id] = a
+	}
+	e.apply(a)
+}
+
+// seal completes the last record.
+func (g *group) seal() {
+	if g.open >= 0 {
+		endRecord(g.buf[g.open:], g.seed, true)
+		g.open = -1
+	}
+}
+
+// submit hands a transaction to the writer and waits for its commit. If ctx ends
+// before the writer has taken it, nothing was done; later its end changes
+// nothing, because the writer may hold the caller's slices.
+func (j *Journal) submit(ctx context.Context, stage func(*group) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r := &request{stage: stage, done: make(chan struct{})}
+	if err := j.enqueue(r); err != nil {
+		return err
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+	}
+	if j.withdraw(r) {
+		return ctx.Err()
+	}
+	<-r.done
+	return r.err
+}
+
+// ride hands over what need not be durable at once.
+func (j *Journal) ride(stage func(*group) error) error {
+	return j.enqueue(&request{stage: stage})
+}
+
+func (j *Journal) enqueue(r *request) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return ErrClosed
+	}
+	if r.done == nil {
+		j.riders = append(j.riders, r)
+		if len(j.riders) != 1 && len(j.riders) < maxRiders {
+			return nil // the writer knows that something rides
+		}
+	} else {
+		j.queue = append(j.queue, r)
+	}
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (j *Journal) withdraw(r *request) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i, q := range j.queue {
+		if q == r {
+			j.queue = append(j.queue[:i:i], j.queue[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// waiting returns how many transactions wait and how many ride.
+func (j *Journal) waiting() (queue, riders int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.queue), len(j.riders)
+}
+
+// write is the writer: it makes groups of what waits and commits them until the
+// journal is closed. It owns everything that touches the newest segment.
+func (j *Journal) write() {
+	defer close(j.done)
+	ride := time.NewTimer(time.Hour)
+	defer ride.Stop()
+	riding := false
+	for {
+		due := false
+		select {
+		case <-j.wake:
+		case <-ride.C:
+			riding, due = false, true
+		case <-j.stop:
+			for q, r := j.waiting(); q+r > 0; q, r = j.waiting() {
+				if err := j.commit(); err != nil {
+					j.dropRiders(err)
+				}
+			}
+			return
+		}
+		queued, riders := j.waiting()
+		if queued == 0 && !due && riders < maxRiders {
+			if riders > 0 && !riding {
+				riding = true
+				ride.Reset(rideDelay)
+			}
+			continue
+		}
+		// Those whom the last commit has just answered are about to come back: a
+		// short wait makes larger groups.
+		for range 4 {
+			runtime.Gosched()
+			n, _ := j.waiting()
+			if n == queued {
+				break
+			}
+			queued = n
+		}
+		for q, r := j.waiting(); q+r > 0; q, r = j.waiting() {
+			if err := j.commit(); err != nil && q == 0 {
+				break // only riders are left; they are tried again later
+			}
+			runtime.Gosched()
+		}
+		if _, r := j.waiting(); r > 0 {
+			riding = true
+			ride.Reset(rideDelay)
+		}
+	}
+}
+
+// dropRiders gives up what only rides, when the journal is closed and its disk
+// takes nothing.
+func (j *Journal) dropRiders(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.riders) > 0 {
+		j.log.Warn("announcements were not written before the journal was closed; agents tell them again", "error", err)
+		j.riders = nil
+	}
+}
+
+// take moves what waits into a group, up to its limit of bytes.
+func (j *Journal) take(g *group) (taken []*request) {
+	for len(g.buf) < maxGroup {
+		j.mu.Lock()
+		var r *request
+		switch {
+		case len(j.riders) > 0:
+			r, j.riders = j.riders[0], j.riders[1:]
+		case len(j.queue) > 0:
+			r, j.queue = j.queue[0], j.queue[1:]
+		}
+		j.mu.Unlock()
+		if r == nil {
+			break
+		}
+		r.err = r.stage(g)
+		taken = append(taken, r)
+	}
+	return taken
+}
+
+// commit makes one group durable and answers its transactions. Its error is the
+// disk's; transactions that were only refused do not count.
+func (j *Journal) commit() error {
+	g := &group{seed: j.seed, state: j.state, staged: agents{}, index: j.tail.index + 1, before: j.tail.last, buf: j.buf[:0], open: -1}
+	taken := j.take(g)
+	g.seal()
+	var err error
+	if g.count > 0 {
+		err = j.store(g)
+	}
+	if err == nil {
+		j.publish(g)
+	} else {
+		err = fmt.Errorf("the journal could not store a commit; whether it did is not known: %w", err)
+		j.log.Error("a commit failed; it is tried again with the next", "dir", j.opts.Dir, "transactions", len(taken), "error", err)
+	}
+	if j.buf = g.buf; cap(j.buf) > keepBuffer {
+		j.buf = nil
+	}
+	var again []*request
+	for _, r := range taken {
+		switch {
+		case r.done == nil && err != nil:
+			again = append(again, r)
+		case r.done != nil:
+			if err != nil {
+				r.err = err
+			}
+			close(r.done)
+		}
+	}
+	if len(again) > 0 {
+		j.mu.Lock()
+		j.riders = append(again, j.riders...)
+		j.mu.Unlock()
+	}
+	return err
+}
+
+// publish makes a stored group's state the visible one.
+func (j *Journal) publish(g *group) {
+	if g.count == 0 {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for id, a := range g.staged {
+		j.state[id] = a
+	}
+	j.stats.Commits++
+	j.stats.Records += g.count
+}
+
+// store writes a group and makes it durable: at the end of the newest segment,
+// or, if that is full or its file has failed, in a new one. A failure is tried
+// once more in a new file, whose own fsync decides (rule 5).
+func (j *Journal) store(g *group) error {
+	var first error
+	for {
+		var err error
+		if j.file != nil && j.tail.length+int64(len(g.buf)) <= j.opts.SegmentSize {
+			err = j.extend(g)
+		} else {
+			err = j.create(g)
+		}
+		if err == nil {
+			if first != nil {
+				j.log.Warn("a commit failed and was written again into a new segment", "segment", segmentPath(j.opts.Dir, j.tail.ordinal), "cause", first)
+			}
+			return nil
+		}
+		j.abandon()
+		if first != nil {
+			return fmt.Errorf("%w, and again: %w", first, err)
+		}
+		first = err
+	}
+}
+
+// abandon leaves the newest segment's file for good: what lies in it beyond the
+// last good commit is void, and its next fsync would prove nothing.
+func (j *Journal) abandon() {
+	if j.file != nil {
+		j.file.Close() // an error here changes nothing: the file is not trusted any more
+		j.file = nil
+	}
+}
+
+// extend appends a group to the newest segment.
+func (j *Journal) extend(g *group) error {
+	if _, err := j.file.WriteAt(g.buf, j.tail.length); err != nil {
+		return err
+	}
+	if err := j.syncFile(j.file); err != nil {
+		return err
+	}
+	t := j.tail
+	t.length += int64(len(g.buf))
+	t.index, t.last = g.index-1, g.before
+	return j.advance(t, nil)
+}
+
+func (j *Journal) syncFile(f file) error {
+	start := time.Now()
+	err := f.sync()
+	j.mu.Lock()
+	j.stats.SyncTime += time.Since(start)
+	j.stats.Syncs++
+	j.mu.Unlock()
+	return err
+}
+
+// advance makes what was just synced the end of the journal, for readers first.
+func (j *Journal) advance(t mark, added *extent) error {
+	if _, err := j.markFile.WriteAt(t.append(make([]byte, 0, markSize)), 0); err != nil {
+		return fmt.Errorf("mark what is synced: %w", err)
+	}
+	j.tail = t
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if added != nil {
+		if n := len(j.chain); n > 0 {
+			j.chain[n-1].valid = added.head.prevLength
+		}
+		j.chain = append(j.chain, *added)
+	}
+	j.chain[len(j.chain)-1].valid = t.length
+	return nil
+}
+
+// create makes a new segment that holds a group, or none if g is nil, behind a
+// snapshot of all that came before it.
+func (j *Journal) create(g *group) error {
+	j.ordinal++ // never used again, whatever becomes of the file
+	state, body := j.state, []byte(nil)
+	h := head{store: j.identity.Store, ordinal: j.ordinal, created: time.Now(), prev: j.tail.ordinal, prevLength: j.tail.length,
+		first: j.tail.index + 1, before: j.tail.last}
+	t := j.tail
+	if c := j.carry; c != nil {
+		state, body = c.state, c.records
+		h.prevLength, h.first, h.before = c.end, c.first, c.before
+	}
+	if g != nil {
+		if len(body) > 0 {
+			body = append(body[:len(body):len(body)], g.buf...)
+		} else {
+			body = g.buf
+		}
+		t.index, t.last = g.index-1, g.before
+	}
+	snapshot := state.appendSnapshot(nil)
+	h.snapshot, h.crc, h.carried = uint32(len(snapshot)), crc32.Checksum(snapshot, wire.Castagnoli), int64(len(body))
+	path := segmentPath(j.opts.Dir, h.ordinal)
+	f, err := j.createFile(path, append(h.append(nil), snapshot...), body)
+	if err != nil {
+		return fmt.Errorf("new segment: %w", err)
+	}
+	t.ordinal, t.length = h.ordinal, h.records()+int64(len(body))
+	if err := j.advance(t, &extent{ordinal: h.ordinal, path: path, head: h}); err != nil {
+		f.Close()
+		return err
+	}
+	if j.file != nil {
+		j.file.Close()
+	}
+	j.file, j.carry = f, nil
+	return nil
+}
+
+// createFile writes a segment under a temporary name, syncs it, and only then
+// gives it its name.
+func (j *Journal) createFile(path string, parts ...[]byte) (f file, err error) {
+	temp := path + tempSuffix
+	f, err = j.disk.create(temp)
+	if err != nil {
+		return nil, err
+	}
+	off := int64(0)
+	for _, p := range parts {
+		if err == nil && len(p) > 0 {
+			_, err = f.WriteAt(p, off)
+			off += int64(len(p))
+		}
+	}
+	if err == nil {
+		err = j.syncFile(f)
+	}
+	if e := f.Close(); err == nil { // Windows does not rename an open file
+		err = e
+	}
+	named := false
+	if err == nil {
+		err = j.disk.rename(temp, path)
+		named = err == nil
+	}
+	if err == nil {
+		err = j.disk.syncDir(j.opts.Dir)
+	}
+	if err == nil {
+		f, err = j.disk.open(path)
+	}
+	if err == nil {
+		return f, nil
+	}
+	if !named {
+		path = temp
+	}
+	// No head names the file and no mark covers it: it is void even if it stays.
+	if e := j.disk.remove(path); e != nil && !errors.Is(e, os.ErrNotExist) {
+		j.log.Warn("a file of a failed commit stays; it is void", "file", filepath.Base(path), "error", e)
+	}
+	return nil, err
+}

@@ -1,0 +1,419 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/collector/ledger"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// event is the content of a record: one of the ledger's events and whose it is.
+type event interface {
+	kind() byte
+	append(dst []byte) []byte // the payload
+	agent() wire.AgentID      // "" for none
+	apply(a *ledger.Agent)
+}
+
+type granted struct {
+	id wire.AgentID
+	ledger.Granted
+}
+
+type resumed struct {
+	id wire.AgentID
+	ledger.Resumed
+}
+
+type announced struct {
+	id      wire.AgentID
+	session uint64
+	list    []ledger.Announced
+}
+
+type parted struct {
+	id      wire.AgentID
+	session uint64
+	ledger.Parting
+}
+
+// settled is an entry as it is recorded. Its fingerprint is not: whoever reads
+// the record has the batch.
+type settled struct {
+	id       wire.AgentID
+	session  uint64
+	received time.Time
+	stream   collector.Stream
+	entry    wire.Entry
+	event    ledger.Settled
+}
+
+type clean struct{}
+
+func (e *granted) kind() byte   { return kindHello }
+func (e *resumed) kind() byte   { return kindResume }
+func (e *announced) kind() byte { return kindAnnounce }
+func (e *settled) kind() byte   { return kindEntry }
+func (e *parted) kind() byte    { return kindParting }
+func (clean) kind() byte        { return kindClean }
+
+func (e *granted) agent() wire.AgentID   { return e.id }
+func (e *resumed) agent() wire.AgentID   { return e.id }
+func (e *announced) agent() wire.AgentID { return e.id }
+func (e *settled) agent() wire.AgentID   { return e.id }
+func (e *parted) agent() wire.AgentID    { return e.id }
+func (clean) agent() wire.AgentID        { return "" }
+
+func (e *granted) apply(a *ledger.Agent) { a.ApplyHello(e.Granted) }
+func (e *resumed) apply(a *ledger.Agent) { a.ApplyResume(e.Resumed) }
+func (e *settled) apply(a *ledger.Agent) { a.ApplyEntry(e.event) }
+func (e *parted) apply(a *ledger.Agent)  { a.ApplyParting(e.Parting) }
+func (clean) apply(*ledger.Agent)        {}
+func (e *announced) apply(a *ledger.Agent) {
+	for _, n := range e.list {
+		a.ApplyAnnounce(n)
+	}
+}
+
+// summary of what the record settles.
+func (e *settled) summary() summary {
+	return summary{tagOf(e.id, e.stream), e.entry.From, e.entry.To}
+}
+
+func appendString[S ~string](dst []byte, s S) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(s)))
+	return append(dst, s...)
+}
+
+func appendFlag(dst []byte, b bool) []byte {
+	if b {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
+}
+
+func (e *granted) append(dst []byte) []byte {
+	dst = appendString(dst, e.id)
+	dst = appendTime(dst, e.Time)
+	dst = binary.BigEndian.AppendUint64(dst, e.Session.Number)
+	dst = append(dst, e.Session.Nonce[:]...)
+	dst = append(dst, e.Instance.ID[:]...)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(e.Streams))
+	for _, s := range []string{e.Software, e.Host.Name, e.Host.OS, e.Host.Arch, e.Address} {
+		dst = appendString(dst, s)
+	}
+	return dst
+}
+
+func (e *resumed) append(dst []byte) []byte {
+	dst = appendString(dst, e.id)
+	dst = binary.BigEndian.AppendUint64(dst, e.Session)
+	dst = appendString(dst, e.Lane)
+	dst = append(dst, e.Epoch.ID[:]...)
+	dst = appendFlag(dst, e.Created)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(e.Base))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(e.FPBase))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(e.Next))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(e.Boundaries)))
+	for _, b := range e.Boundaries {
+		dst = append(dst, b.Incarnation.ID[:]...)
+		dst = binary.BigEndian.AppendUint64(dst, uint64(b.First))
+	}
+	return dst
+}
+
+func (e *announced) append(dst []byte) []byte {
+	dst = appendString(dst, e.id)
+	dst = binary.BigEndian.AppendUint64(dst, e.session)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(e.list)))
+	for _, n := range e.list {
+		dst = appendString(dst, n.Lane)
+		dst = append(dst, n.Epoch.ID[:]...)
+		dst = binary.BigEndian.AppendUint64(dst, uint64(n.Next))
+	}
+	return dst
+}
+
+func (e *settled) append(dst []byte) []byte {
+	dst = appendString(dst, e.id)
+	dst = binary.BigEndian.AppendUint64(dst, e.session)
+	dst = appendTime(dst, e.received)
+	dst = appendString(dst, e.stream.Lane)
+	dst = append(dst, e.stream.Epoch.ID[:]...)
+	dst = wire.AppendEntry(dst, &e.entry)
+	return append(dst, e.entry.Batch...)
+}
+
+func (e *parted) append(dst []byte) []byte {
+	dst = appendString(dst, e.id)
+	dst = binary.BigEndian.AppendUint64(dst, e.session)
+	dst = appendTime(dst, e.Time)
+	dst = appendFlag(dst, e.Goodbye)
+	return appendString(dst, e.Reason)
+}
+
+func (clean) append(dst []byte) []byte { return dst }
+
+// parseEvent reads a record's payload. A batch in the result points into p.
+func parseEvent(kind byte, p []byte) (event, error) {
+	d := decoder{b: p}
+	e := d.event(kind)
+	if d.err == nil && len(d.b) > 0 {
+		d.err = fmt.Errorf("%d bytes behind its end", len(d.b))
+	}
+	if d.err != nil {
+		return nil, fmt.Errorf("record of kind %d: %w", kind, d.err)
+	}
+	return e, nil
+}
+
+func (d *decoder) event(kind byte) event {
+	if kind == kindClean {
+		return clean{}
+	}
+	id, err := wire.ParseAgentID(d.string())
+	if err != nil && d.err == nil {
+		d.err = err
+	}
+	switch kind {
+	case kindHello:
+		e := &granted{id: id}
+		e.Time = d.time()
+		e.Session = wire.Session{Number: d.u64(), Nonce: d.id()}
+		e.Instance = wire.Instance{ID: d.id()}
+		e.Streams = int(binary.BigEndian.Uint32(d.take(4)) & 0xffffff)
+		e.Software = d.string()
+		e.Host = wire.Host{Name: d.string(), OS: d.string(), Arch: d.string()}
+		e.Address = d.string()
+		return e
+	case kindResume:
+		return d.resumed(id)
+	case kindAnnounce:
+		e := &announced{id: id, session: d.u64()}
+		for range binary.BigEndian.Uint16(d.take(2)) {
+			s := d.stream()
+			e.list = append(e.list, ledger.Announced{Lane: s.Lane, Epoch: s.Epoch, Next: d.seq()})
+			if d.err != nil {
+				break
+			}
+		}
+		return e
+	case kindEntry:
+		return d.settled(id)
+	case kindParting:
+		e := &parted{id: id, session: d.u64()}
+		e.Time = d.time()
+		e.Goodbye = d.flag()
+		e.Reason = d.string()
+		return e
+	}
+	d.err = errors.New("unknown kind")
+	return nil
+}
+
+func (d *decoder) resumed(id wire.AgentID) event {
+	e := &resumed{id: id}
+	e.Session = d.u64()
+	s := d.stream()
+	e.Lane, e.Epoch = s.Lane, s.Epoch
+	e.Created = d.flag()
+	e.Base = d.seq()
+	e.FPBase = wire.Fingerprint(d.u64())
+	e.Next = d.seq()
+	n := int(binary.BigEndian.Uint32(d.take(4)))
+	if n > len(d.b)/24 {
+		d.fail("%d boundaries declared, %d bytes left", n, len(d.b))
+		n = 0
+	}
+	for range n {
+		e.Boundaries = append(e.Boundaries, wire.Boundary{Incarnation: wire.Incarnation{ID: d.id()}, First: d.seq()})
+	}
+	if d.err == nil {
+		d.err = e.Boundaries.Check()
+	}
+	if d.err == nil && e.Next <= e.Base {
+		d.fail("base %d, next %d", e.Base, e.Next)
+	}
+	return e
+}
+
+func (d *decoder) settled(id wire.AgentID) event {
+	e := d.entry(id)
+	if d.err == nil {
+		if _, err := e.entry.Check(); err != nil {
+			d.fail("%w", err)
+		}
+	}
+	return e
+}
+
+// entry reads an entry without a look at what its batch says.
+func (d *decoder) entry(id wire.AgentID) *settled {
+	e := &settled{id: id, session: d.u64(), received: d.time()}
+	e.stream = d.stream()
+	if d.err != nil {
+		return e
+	}
+	entry, size, rest, err := wire.ParseEntry(d.b)
+	if err == nil && size != len(rest) {
+		err = fmt.Errorf("%d bytes of batch, %d declared", len(rest), size)
+	}
+	if err != nil {
+		d.fail("%w", err)
+		return e
+	}
+	if size > 0 {
+		entry.Batch = rest
+	}
+	d.b = nil
+	e.entry = entry
+	return e
+}
+
+// summaryOf returns what a record settles, by its head alone.
+func summaryOf(r *record) summary {
+	if r.kind != kindEntry {
+		return summary{}
+	}
+	d := decoder{b: r.payload}
+	e := d.entry(wire.AgentID(d.string()))
+	if d.err != nil {
+		return summary{}
+	}
+	return e.summary()
+}
+
+// complete computes what the record does not hold.
+func (e *settled) complete() {
+	e.event = ledger.Entry(e.received, e.stream.Lane, e.stream.Epoch, &e.entry)
+}
+
+// decoder reads a payload; the first error stays and all further reads are zero.
+type decoder struct {
+	b   []byte
+	err error
+}
+
+func (d *decoder) fail(format string, args ...any) {
+	if d.err == nil {
+		d.err = fmt.Errorf(format, args...)
+	}
+	d.b = nil
+}
+
+func (d *decoder) take(n int) []byte {
+	if n > len(d.b) {
+		d.fail("ends too early")
+		return make([]byte, min(n, 16))
+	}
+	p := d.b[:n]
+	d.b = d.b[n:]
+	return p
+}
+
+func (d *decoder) u64() uint64     { return binary.BigEndian.Uint64(d.take(8)) }
+func (d *decoder) seq() wire.Seq   { return wire.Seq(d.u64()) }
+func (d *decoder) id() wire.ID     { return wire.ID(d.take(16)) }
+func (d *decoder) time() time.Time { return parseTime(d.take(8)) }
+func (d *decoder) flag() bool      { return d.take(1)[0] == 1 }
+
+func (d *decoder) string() string {
+	n := int(binary.BigEndian.Uint16(d.take(2)))
+	if n > len(d.b) {
+		d.fail("a string of %d bytes declared, %d left", n, len(d.b))
+		return ""
+	}
+	return string(d.take(n))
+}
+
+func (d *decoder) stream() collector.Stream {
+	lane, err := wire.ParseLane(d.string())
+	if err != nil {
+		d.fail("%w", err)
+	}
+	s := collector.Stream{Lane: lane, Epoch: wire.Epoch{ID: d.id()}}
+	if d.err == nil && s.Epoch.IsZero() {
+		d.fail("epoch is zero")
+	}
+	return s
+}
+
+// clip cuts text that is for people to what a record holds of it.
+func clip(s string) string {
+	const limit = 1024
+	return strings.ToValidUTF8(s[:min(len(s), limit)], "")
+}
+
+// agents is the state of a journal: all that its records say. The agents are
+// shared with readers and not changed in place; see [ledger.Agent.Clone].
+type agents map[wire.AgentID]*ledger.Agent
+
+// apply changes the state in place by one event, for a replay.
+func (m agents) apply(e event) {
+	id := e.agent()
+	if id == "" {
+		return
+	}
+	a := m[id]
+	if a == nil {
+		a = &ledger.Agent{}
+		m[id] = a
+	}
+	e.apply(a)
+}
+
+// appendSnapshot appends the state: the count of agents (4 bytes), and for each,
+// in order of the ids, its id and the ledger's snapshot.
+func (m agents) appendSnapshot(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(m)))
+	for _, id := range m.ids() {
+		dst = appendString(dst, id)
+		dst = m[id].AppendSnapshot(dst)
+	}
+	return dst
+}
+
+func (m agents) ids() []wire.AgentID {
+	ids := make([]wire.AgentID, 0, len(m))
+	for id := range m {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// parseSnapshot reads what appendSnapshot wrote.
+func parseSnapshot(b []byte) (agents, error) {
+	d := decoder{b: b}
+	n := binary.BigEndian.Uint32(d.take(4))
+	m := agents{}
+	for range n {
+		id, err := wire.ParseAgentID(d.string())
+		if err != nil {
+			d.fail("%w", err)
+		}
+		if d.err != nil {
+			return nil, fmt.Errorf("snapshot: %w", d.err)
+		}
+		a, rest, err := ledger.ParseSnapshot(d.b)
+		if err != nil {
+			return nil, fmt.Errorf("agent %s: %w", id, err)
+		}
+		m[id], d.b = a, rest
+	}
+	switch {
+	case d.err != nil:
+		return nil, fmt.Errorf("snapshot: %w", d.err)
+	case len(d.b) > 0:
+		return nil, fmt.Errorf("snapshot: %d bytes behind its end", len(d.b))
+	case len(m) != int(n):
+		return nil, errors.New("snapshot: an agent stands in it twice")
+	}
+	return m, nil
+}

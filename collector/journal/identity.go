@@ -1,0 +1,85 @@
+package journal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+const formatVersion = 1
+
+// identityFile is the content of store.json.
+type identityFile struct {
+	Format      int            `json:"format"`
+	Store       wire.StoreID   `json:"store"`
+	Created     time.Time      `json:"created"`
+	Replaces    []wire.StoreID `json:"replaces,omitempty"`
+	ReplacesAny bool           `json:"replaces_any,omitempty"`
+}
+
+func (f *identityFile) identity() collector.Identity {
+	return collector.Identity{ID: f.Store, Replaces: slices.Clone(f.Replaces), ReplacesAny: f.ReplacesAny}
+}
+
+// readIdentity reads store.json. fs.ErrNotExist: there is none.
+func readIdentity(dir string) (f identityFile, err error) {
+	path := filepath.Join(dir, identityName)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return f, err
+	}
+	if err := json.Unmarshal(b, &f); err != nil {
+		return f, fmt.Errorf("%s: %w", path, err)
+	}
+	switch {
+	case f.Format != formatVersion:
+		return f, fmt.Errorf("%s: format %d, this program knows format %d", path, f.Format, formatVersion)
+	case f.Store.IsZero():
+		return f, fmt.Errorf("%s: has no store id", path)
+	}
+	return f, nil
+}
+
+// openIdentity reads or makes the folder's identity and notes what it replaces.
+// Without store.json the id is that of the newest segment whose head is good.
+func openIdentity(o *Options, d disk, ordinals []uint64) (identityFile, error) {
+	f, err := readIdentity(o.Dir)
+	changed := false
+	if errors.Is(err, os.ErrNotExist) {
+		changed = true
+		f = identityFile{Format: formatVersion, Store: wire.StoreID{ID: wire.NewID()}, Created: time.Now().UTC().Truncate(time.Second)}
+		for _, n := range slices.Backward(ordinals) {
+			if h, err := readHead(segmentPath(o.Dir, n)); err == nil {
+				f.Store = h.store
+				o.Logger.Warn("the store's identity was lost and is taken from its newest segment; what it replaces is not known any more",
+					"file", filepath.Join(o.Dir, identityName), "store", f.Store)
+				break
+			}
+		}
+	} else if err != nil {
+		return f, err
+	}
+	for _, id := range o.Replaces {
+		if !slices.Contains(f.Replaces, id) && id != f.Store {
+			f.Replaces, changed = append(f.Replaces, id), true
+		}
+	}
+	if o.ReplacesAny && !f.ReplacesAny {
+		f.ReplacesAny, changed = true, true
+	}
+	if !changed {
+		return f, nil
+	}
+	b, err := json.MarshalIndent(&f, "", "  ")
+	if err != nil {
+		return f, err
+	}
+	return f, replaceFile(d, o.Dir, filepath.Join(o.Dir, identityName), append(b, '\n'))
+}

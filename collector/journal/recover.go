@@ -1,0 +1,186 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+)
+
+// recover reads the newest segment and makes its tail durable again. What is
+// served afterwards is synced by this process or by one that proved it.
+func (j *Journal) recover(ordinals []uint64) error {
+	dir, boot := j.opts.Dir, bootID()
+	m, merr := readMark(dir)
+	if merr != nil && !errors.Is(merr, errNoMark) {
+		j.log.Warn("the mark of what is synced cannot be read and is made again", "error", merr)
+	}
+	j.tail = mark{boot: boot}
+	if len(ordinals) == 0 {
+		if merr == nil {
+			j.log.Error("the journal's segments are gone; agents will declare what they held as lost at the store", "dir", dir, "segment", m.ordinal)
+			j.ordinal, j.tail.index = m.ordinal, m.index
+		}
+		j.state = agents{}
+		return j.create(nil)
+	}
+	newest := ordinals[len(ordinals)-1]
+	j.ordinal = max(newest, m.ordinal)
+	if merr == nil && m.ordinal > newest {
+		j.log.Error("the journal's newest segment is gone; agents will declare what it held as lost at the store", "missing", segmentPath(dir, m.ordinal), "newest", segmentPath(dir, newest))
+	}
+	synced := int64(0)
+	if merr == nil && m.ordinal == newest {
+		synced = m.length
+	}
+	t, err := findTail(segmentPath(dir, newest), j.identity.Store, synced)
+	if err != nil {
+		return err
+	}
+	if j.chain, err = chain(dir, j.identity.Store, ordinals, newest, t.end, readHead); err != nil {
+		return err
+	}
+	if t.end < synced {
+		j.log.Error("the journal is shorter than what was synced; agents will declare the rest as lost at the store",
+			"segment", segmentPath(dir, newest), "length", t.end, "synced", synced)
+	}
+	c, err := j.replay(&t)
+	if err != nil {
+		return err
+	}
+	j.tail.ordinal, j.tail.length, j.tail.index, j.tail.last = newest, t.end, t.index, t.last
+
+	e := &j.chain[len(j.chain)-1]
+	confirmed := merr == nil && (m.boot != boot || m.ordinal == newest && m.length == t.end)
+	untouched := e.headErr == nil && t.end == e.head.records()+e.head.carried && merr == nil && m.ordinal == newest
+	if e.headErr == nil && t.size == t.end && (t.clean && confirmed || untouched) {
+		if j.file, err = j.disk.open(e.path); err != nil {
+			return err
+		}
+		return j.advance(j.tail, nil)
+	}
+	// The file is not written again, and its last commit only counts where this
+	// process syncs it.
+	if c.state != nil {
+		j.carry = c
+	}
+	if err := j.create(nil); err != nil {
+		j.log.Error("the journal's disk takes no writes; every transaction fails until it does", "dir", dir, "error", err)
+	}
+	return nil
+}
+
+// replay builds the state from the chain, and returns what a new segment has to
+// carry: the last commit, which begins at t.lastCommit of the newest segment.
+func (j *Journal) replay(t *tail) (*carry, error) {
+	c := &carry{}
+	r := replayer{seed: j.seed}
+	r.damage = func(path string, off int64, cause error) {
+		j.log.Error("a part of the journal is damaged and skipped; audit names what it held", "file", path, "offset", off, "cause", cause)
+	}
+	newest := j.chain[len(j.chain)-1].path
+	r.visit = func(path string, s *scanner, before summary) {
+		if path != newest || s.rec.off < t.lastCommit {
+			return
+		}
+		if c.state == nil {
+			c.state, c.end, c.first, c.before = r.state.frozen(), t.lastCommit, s.rec.index, before
+		}
+		c.records = append(c.records, s.bytes()...)
+	}
+	if err := r.run(j.chain); err != nil {
+		return nil, err
+	}
+	j.state = r.state
+	return c, nil
+}
+
+// replayer builds the state that records say, from the newest good snapshot on.
+type replayer struct {
+	seed   uint32
+	state  agents
+	visit  func(path string, s *scanner, before summary) // nil or called before a record is applied
+	damage func(path string, off int64, cause error)     // nil or called for what is skipped
+}
+
+// run replays the end of a chain. An error is a disk that cannot be read.
+func (r *replayer) run(chain []extent) error {
+	r.state = agents{}
+	from := len(chain)
+	for from > 0 {
+		from--
+		e := &chain[from]
+		if e.headErr != nil {
+			r.damaged(e.path, 0, e.headErr)
+			continue
+		}
+		m, err := readSnapshot(e.path, &e.head)
+		if err == nil {
+			r.state = m
+			break
+		}
+		r.damaged(e.path, headSize, err)
+	}
+	for ; from < len(chain); from++ {
+		if err := r.extent(&chain[from]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *replayer) damaged(path string, off int64, cause error) {
+	if r.damage != nil {
+		r.damage(path, off, cause)
+	}
+}
+
+func (r *replayer) extent(e *extent) error {
+	if e.missing {
+		return nil
+	}
+	f, err := os.Open(e.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	last, before := uint64(0), summary{}
+	if e.headErr == nil {
+		last, before = e.head.first-1, e.head.before
+	}
+	s := newScanner(f, r.seed, e.records(), e.valid, last)
+	for s.next() {
+		if s.bad != nil {
+			r.damaged(e.path, s.bad.off, s.bad.why)
+			continue
+		}
+		if s.rec.index <= last {
+			r.damaged(e.path, s.rec.off, fmt.Errorf("record %d stands here again", s.rec.index))
+			continue
+		}
+		ev, err := parseEvent(s.rec.kind, s.rec.payload)
+		if err != nil {
+			r.damaged(e.path, s.rec.off, err)
+			continue
+		}
+		if r.visit != nil {
+			r.visit(e.path, s, before)
+		}
+		last, before = s.rec.index, summary{}
+		if v, ok := ev.(*settled); ok {
+			v.complete()
+			before = v.summary()
+		}
+		r.state.apply(ev)
+	}
+	return s.err
+}
+
+// frozen returns the state as it is, for reading, while m itself goes on.
+func (m agents) frozen() agents {
+	old := maps.Clone(m)
+	for id, a := range old {
+		m[id] = a.Clone()
+	}
+	return old
+}
