@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -40,7 +41,8 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 		fmt.Fprintf(stderr, "%s: %v\nRun '%s --help' for how to use it.\n", root.Name(), err, cmd.CommandPath())
 		return Usage
 	}
-	fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
+	// A library's errors begin with its own name, which may be the program's.
+	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), strings.TrimPrefix(err.Error(), root.Name()+": "))
 	return CodeOf(err)
 }
 

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/fieldpost/fieldpost/collector/journal"
+	"github.com/fieldpost/fieldpost/internal/control"
+	"github.com/fieldpost/fieldpost/internal/daemon"
+)
+
+// withCode gives err its exit code and says what to do next.
+func withCode(err error) error {
+	switch {
+	case errors.Is(err, journal.ErrLocked):
+		return daemon.WithCode(daemon.TryLater, fmt.Errorf("%w; stop that collector or use another --dir", err))
+	case errors.Is(err, journal.ErrNone):
+		return daemon.WithCode(daemon.No, fmt.Errorf("%w; name a collector's folder with --dir", err))
+	case errors.Is(err, journal.ErrCursor):
+		return daemon.WithCode(daemon.Usage, fmt.Errorf("%w; --after takes what tail has printed for this journal", err))
+	case errors.Is(err, control.ErrNoAnswer):
+		return daemon.WithCode(daemon.Unreachable, err)
+	}
+	return err
+}

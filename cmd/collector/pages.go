@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/collector/journal"
+)
+
+// servePages serves health and metrics on l until ctx ends.
+func servePages(ctx context.Context, l net.Listener, srv *collector.Server, j *journal.Journal, dir string) error {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(&metrics{srv, j}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	ready := &probe{dir: dir}
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := ready.check(time.Now()); err != nil {
+			http.Error(w, "the journal's disk takes no writes: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	select {
+	case err := <-ended:
+		s.Close()
+		return fmt.Errorf("http: %w", err)
+	case <-ctx.Done():
+	}
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if s.Shutdown(wait) != nil {
+		s.Close()
+	}
+	<-ended
+	return nil
+}
+
+// probe finds out whether a folder's disk takes writes, at most once a second
+// however often it is asked.
+type probe struct {
+	dir string
+
+	mu  sync.Mutex
+	at  time.Time
+	err error
+}
+
+func (p *probe) check(now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.at) >= time.Second {
+		p.at, p.err = now, tryWrite(p.dir)
+	}
+	return p.err
+}
+
+// tryWrite writes and syncs a page in dir and removes it again.
+func tryWrite(dir string) (err error) {
+	f, err := os.CreateTemp(dir, ".ready-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if _, err := f.Write(make([]byte, 4096)); err != nil {
+		return err
+	}
+	return f.Sync()
+}

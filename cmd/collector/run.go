@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/collector/journal"
+	"github.com/fieldpost/fieldpost/internal/config"
+	"github.com/fieldpost/fieldpost/internal/control"
+	"github.com/fieldpost/fieldpost/internal/daemon"
+)
+
+func runCommand() *cobra.Command {
+	var s settings
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Store what agents send",
+		Long: `Listens for agents, stores what they send in the journal of its folder, and tells
+them once it is on disk. It serves /healthz (the process runs), /readyz (it listens
+and its disk takes writes) and Prometheus /metrics on another address.
+
+On SIGTERM or Ctrl-C what has come whole is stored, the agents are told, and it
+exits 0. They connect again by themselves, and nothing is lost by a kill either.
+
+The link is plain TCP, so it listens on the loopback only: 127.0.0.1 or ::1. If
+another collector has the folder the exit code is 75.`,
+		Example: `  collector run
+  collector run --dir /var/lib/fieldpost --listen 127.0.0.1:4717 --http off
+  collector run --config collector.yaml
+  collector run --dir ./restored --replaces any`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := s.load()
+			if err != nil {
+				return err
+			}
+			return run(cmd.Context(), c, daemon.Logger(cmd.ErrOrStderr(), c.Log))
+		},
+	}
+	s.addFile(c.Flags())
+	s.addServer(c.Flags())
+	return c
+}
+
+// run is the daemon, until ctx ends or something it needs fails.
+func run(ctx context.Context, c config.Collector, log *slog.Logger) (err error) {
+	j, err := journal.Open(journal.Options{Dir: c.Dir, Logger: log, Replaces: c.Replaces.Stores, ReplacesAny: c.Replaces.Any})
+	if err != nil {
+		return withCode(err)
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	srv, err := collector.New(collector.Config{Store: j, Heartbeat: c.Heartbeat, Logger: log})
+	if err != nil {
+		return err
+	}
+	agents, err := listen(c.Listen, "--listen")
+	if err != nil {
+		return err
+	}
+	services := []func(context.Context) error{
+		func(ctx context.Context) error { return srv.Serve(ctx, agents) },
+	}
+	closers := []net.Listener{agents}
+	defer func() {
+		for _, l := range closers { // those that no service has taken
+			l.Close()
+		}
+	}()
+	socket, err := control.Listen(c.Dir)
+	if err != nil {
+		return err
+	}
+	closers = append(closers, socket)
+	services = append(services, func(ctx context.Context) error {
+		return control.Serve(ctx, socket, handler(srv), time.Second)
+	})
+	address := config.Off
+	if c.HTTP != "" {
+		pages, err := listen(c.HTTP, "--http")
+		if err != nil {
+			return err
+		}
+		closers = append(closers, pages)
+		address = pages.Addr().String()
+		services = append(services, func(ctx context.Context) error {
+			return servePages(ctx, pages, srv, j, c.Dir)
+		})
+	}
+	log.Info("the collector is open", "listen", agents.Addr().String(), "http", address, "dir", c.Dir,
+		"store", j.Identity().ID, "version", daemon.Version())
+	closers = nil
+	err = together(ctx, services)
+	log.Info("the collector has stopped")
+	return err
+}
+
+// listen listens on a TCP address; flag names where it can be changed.
+func listen(addr, flag string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w; another address can be set with %s", err, flag)
+	}
+	return l, nil
+}
+
+// together runs all services until ctx ends or one of them returns, and returns
+// when all have.
+func together(ctx context.Context, services []func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(services))
+	var all sync.WaitGroup
+	for i, serve := range services {
+		all.Go(func() {
+			defer cancel()
+			errs[i] = serve(ctx)
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
