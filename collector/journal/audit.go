@@ -1,0 +1,416 @@
+package journal
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/collector/ledger"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// Audit reads every record of every segment of the journal in a folder, checks
+// every checksum, and proves for each stream that every number up to W is stored
+// or tombstoned exactly once, and that every announced number is settled or
+// pending (rule 11). It trusts no snapshot, index or counter; where one says more
+// than the records, that is a finding. It changes nothing and may run beside a
+// collector; then it sees what was synced when it began. Its memory depends on
+// the streams, not on what they hold.
+//
+// A report that is not OK is no error; an error says why there is no report.
+func Audit(ctx context.Context, dir string) (Report, error) {
+	r, err := OpenReader(dir)
+	if err != nil {
+		return Report{}, err
+	}
+	extents, err := r.extents()
+	if err != nil {
+		return Report{}, fmt.Errorf("audit the journal in %s: %w", dir, err)
+	}
+	a := auditor{
+		ctx: ctx, seed: seed(r.identity.Store), state: agents{}, next: 1,
+		tallies: map[wire.AgentID][]*tally{}, tags: map[uint64]*tally{}, settled: map[lineage]*numbers{},
+		report: Report{Store: r.identity.Store, Streams: []StreamReport{}, Findings: []Finding{}},
+	}
+	m, err := readMark(dir)
+	switch {
+	case errors.Is(err, errNoMark):
+	case err != nil:
+		a.report.find(Finding{Kind: KindDamaged, File: markName, What: err.Error()})
+	default:
+		a.mark = &m
+	}
+	for i := range extents {
+		limit := uint64(1<<64 - 1)
+		if i+1 < len(extents) && extents[i+1].headErr == nil {
+			limit = extents[i+1].head.first - 1
+		} else if i+1 == len(extents) && a.mark != nil && m.boot == bootID() {
+			limit = m.index
+		}
+		if err := a.extent(&extents[i], limit); err != nil {
+			return Report{}, fmt.Errorf("audit the journal in %s: %w", dir, err)
+		}
+	}
+	if a.mark != nil && a.next <= m.index {
+		a.arrive(m.index+1, m.last, place64{markName, 0})
+	}
+	a.conclude()
+	return a.report, nil
+}
+
+// auditor is one audit.
+type auditor struct {
+	ctx    context.Context
+	seed   uint32
+	mark   *mark
+	report Report
+
+	state   agents // the ledger, from the records alone as far as they can be read
+	started bool   // a segment was read
+	next    uint64 // index of the next record
+	before  summary
+	holes   bool // something was found damaged: what follows may differ from snapshots
+
+	tallies map[wire.AgentID][]*tally // in order of creation
+	tags    map[uint64]*tally
+	settled map[lineage]*numbers
+}
+
+// tally counts one stream's records.
+type tally struct {
+	agent  wire.AgentID
+	stream collector.Stream
+	base   wire.Seq
+	w      wire.Seq // accounted for up to here: read, or known to be missing
+	gaps   numbers  // known to be missing
+
+	stored, mayDouble, doubled, lost, missing, unexplained uint64
+	tombstoned                                             map[wire.Reason]uint64
+}
+
+// lineage names an incarnation.
+type lineage struct {
+	agent wire.AgentID
+	lane  wire.Lane
+	inc   wire.Incarnation
+}
+
+// place64 is a place in a file of the folder.
+type place64 struct {
+	file string
+	off  int64
+}
+
+func (a *auditor) extent(e *extent, limit uint64) error {
+	name := filepath.Base(e.path)
+	if e.headErr != nil {
+		a.holes = true
+		a.report.find(Finding{Kind: KindDamaged, File: name, What: fmt.Sprintf("the segment's head cannot be read: %v", e.headErr)})
+	}
+	if e.missing {
+		return nil
+	}
+	f, err := os.Open(e.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	a.report.Segments++
+	if e.headErr == nil {
+		a.begin(e, name)
+	}
+	s := newScanner(f, a.seed, e.records(), max(info.Size(), e.valid), 0)
+	for s.next() {
+		if err := a.ctx.Err(); err != nil {
+			return err
+		}
+		if s.bad != nil {
+			if s.bad.off < e.valid && (e.headErr == nil || s.bad.off > 0) {
+				a.holes = true
+				a.report.find(Finding{Kind: KindDamaged, File: name, Offset: s.bad.off,
+					What: fmt.Sprintf("%d bytes are no record: %v", min(s.bad.end, e.valid)-s.bad.off, s.bad.why)})
+			}
+			continue
+		}
+		if s.rec.index > limit {
+			if s.rec.off < e.valid {
+				a.report.find(Finding{Kind: KindDamaged, File: name, Offset: s.rec.off, What: fmt.Sprintf("record %d stands before its place", s.rec.index)})
+			}
+			break // not synced, or void: the next segment has it
+		}
+		if s.rec.off >= e.valid && s.rec.index >= a.next && e.headErr == nil && (a.mark == nil || s.rec.index > a.mark.index) {
+			break
+		}
+		a.report.Records++
+		a.report.Bytes += s.rec.end - s.rec.off
+		a.record(&s.rec, place64{name, s.rec.off})
+	}
+	return s.err
+}
+
+// begin takes a segment's head: its snapshot must say what the records before it
+// have said.
+func (a *auditor) begin(e *extent, name string) {
+	m, err := readSnapshot(e.path, &e.head)
+	if err != nil {
+		a.holes = true
+		a.report.find(Finding{Kind: KindDamaged, File: name, Offset: headSize, What: err.Error()})
+	}
+	first := !a.started
+	a.started = true
+	if first && e.head.first > 1 {
+		a.holes = true
+		a.report.find(Finding{Kind: KindDamaged, File: name, What: fmt.Sprintf("records 1 to %d are gone with the segments before it", e.head.first-1)})
+		a.next, a.before = e.head.first, e.head.before
+	} else {
+		a.arrive(e.head.first, e.head.before, place64{name, 0})
+	}
+	if err != nil {
+		return
+	}
+	for _, id := range m.ids() {
+		a.compare(id, m[id], place64{name, 0})
+	}
+	for id := range a.state {
+		if m[id] == nil {
+			a.report.find(Finding{Kind: KindSnapshot, Agent: id, File: name, Offset: headSize, What: "the snapshot does not know the agent"})
+			m[id] = a.state[id]
+		}
+	}
+	a.state = m
+}
+
+// compare compares an agent's snapshot with its replayed state.
+func (a *auditor) compare(id wire.AgentID, snap *ledger.Agent, at place64) {
+	for _, st := range snap.Streams() {
+		t := a.tally(id, collector.Stream{Lane: st.Lane, Epoch: st.Epoch}, st.Base)
+		if st.W > t.w {
+			a.gap(t, st.W, at)
+		} else if st.W < t.w {
+			a.report.find(Finding{Kind: KindSnapshot, Agent: id, Lane: st.Lane, Epoch: st.Epoch, From: st.W + 1, To: t.w, File: at.file, Offset: headSize,
+				What: fmt.Sprintf("the snapshot says W %d, the records before it go up to %d", st.W, t.w)})
+		}
+	}
+	if a.holes {
+		return
+	}
+	have := a.state[id]
+	if have == nil {
+		have = &ledger.Agent{}
+	}
+	if !bytes.Equal(have.AppendSnapshot(nil), snap.AppendSnapshot(nil)) {
+		a.report.find(Finding{Kind: KindSnapshot, Agent: id, File: at.file, Offset: headSize, What: "the snapshot differs from what the records before it say"})
+	}
+}
+
+// arrive checks that a record is the next one, by its index and by what it says
+// of the one before it.
+func (a *auditor) arrive(index uint64, before summary, at place64) {
+	if index > a.next {
+		a.holes = true
+		f := Finding{Kind: KindDamaged, File: at.file, Offset: at.off, What: fmt.Sprintf("record %d is missing before this place", a.next)}
+		if index-1 > a.next {
+			f.What = fmt.Sprintf("records %d to %d are missing before this place", a.next, index-1)
+		}
+		if t := a.tags[before.tag]; t != nil && before.to > 0 {
+			f.Agent, f.Lane, f.Epoch, f.From, f.To = t.agent, t.stream.Lane, t.stream.Epoch, before.from, before.to
+			f.What += fmt.Sprintf("; the last of them held numbers %d to %d", before.from, before.to)
+			if before.to > t.w {
+				a.gap(t, before.to, at)
+			}
+		}
+		a.report.find(f)
+	} else if before != a.before {
+		a.report.find(Finding{Kind: KindDamaged, File: at.file, Offset: at.off,
+			What: fmt.Sprintf("record %d follows numbers %d to %d, and is made to follow %d to %d", index, a.before.from, a.before.to, before.from, before.to)})
+	}
+	a.next = index
+}
+
+func (a *auditor) record(r *record, at place64) {
+	ev, err := parseEvent(r.kind, r.payload)
+	if err != nil {
+		a.holes = true
+		a.report.find(Finding{Kind: KindDamaged, File: at.file, Offset: at.off, What: fmt.Sprintf("record %d: %v", r.index, err)})
+		return
+	}
+	v, entry := ev.(*settled)
+	if r.index < a.next {
+		f := Finding{Kind: KindDoubled, File: at.file, Offset: at.off, What: fmt.Sprintf("record %d stands here again", r.index)}
+		if entry {
+			f.Agent, f.Lane, f.Epoch, f.From, f.To = v.id, v.stream.Lane, v.stream.Epoch, v.entry.From, v.entry.To
+			a.tally(v.id, v.stream, v.entry.From-1).doubled += uint64(v.entry.To - v.entry.From + 1)
+		}
+		a.report.find(f)
+		return
+	}
+	a.arrive(r.index, r.before, at)
+	a.next, a.before = r.index+1, summary{}
+	if entry {
+		v.complete()
+		a.before = v.summary()
+		a.entry(v, at)
+	}
+	if e, ok := ev.(*resumed); ok {
+		a.tally(e.id, collector.Stream{Lane: e.Lane, Epoch: e.Epoch}, e.Base)
+	}
+	a.state.apply(ev)
+}
+
+// tally returns the count of a stream, which begins behind base if it is new.
+func (a *auditor) tally(id wire.AgentID, s collector.Stream, base wire.Seq) *tally {
+	for _, t := range a.tallies[id] {
+		if t.stream == s {
+			return t
+		}
+	}
+	t := &tally{agent: id, stream: s, base: base, w: base, tombstoned: map[wire.Reason]uint64{}}
+	a.tallies[id] = append(a.tallies[id], t)
+	a.tags[tagOf(id, s)] = t
+	return t
+}
+
+// gap notes that the numbers up to to were settled and are not there.
+func (a *auditor) gap(t *tally, to wire.Seq, at place64) {
+	from := t.w + 1
+	t.gaps.add(from, to, t)
+	t.missing += uint64(to - t.w)
+	t.w = to
+	a.report.find(Finding{Kind: KindMissing, Agent: t.agent, Lane: t.stream.Lane, Epoch: t.stream.Epoch, From: from, To: to, File: at.file, Offset: at.off,
+		What: "these numbers were settled, and their record is not there"})
+}
+
+func (a *auditor) line(t *tally, inc wire.Incarnation) *numbers {
+	l := lineage{t.agent, t.stream.Lane, inc}
+	s := a.settled[l]
+	if s == nil {
+		s = &numbers{}
+		a.settled[l] = s
+	}
+	return s
+}
+
+func (a *auditor) entry(v *settled, at place64) {
+	e := &v.entry
+	t := a.tally(v.id, v.stream, e.From-1)
+	if e.From > t.w+1 {
+		a.gap(t, e.From-1, at)
+	}
+	n := uint64(e.To - e.From + 1)
+	if e.IsTombstone() {
+		t.tombstoned[e.Reason] += n
+	} else {
+		t.stored += n
+	}
+	if e.Doubled {
+		t.mayDouble += n
+	}
+	f := Finding{Agent: t.agent, Lane: t.stream.Lane, Epoch: t.stream.Epoch, Incarnation: e.Incarnation, File: at.file, Offset: at.off}
+	if e.From <= t.w {
+		for _, o := range t.gaps.without(e.From, min(e.To, t.w)) {
+			f.Kind, f.From, f.To, f.What = KindDoubled, o.from, o.to, "these numbers were settled before in this stream"
+			t.doubled += uint64(o.to - o.from + 1)
+			a.report.find(f)
+		}
+	}
+	t.w = max(t.w, e.To)
+	twice := a.line(t, e.Incarnation).add(e.From, e.To, t)
+	for _, o := range twice {
+		if e.Doubled {
+			break
+		}
+		f.Kind, f.From, f.To = KindDoubled, o.from, o.to
+		f.What = fmt.Sprintf("these numbers of one incarnation were settled before in epoch %s", o.owner.stream.Epoch)
+		t.doubled += uint64(o.to - o.from + 1)
+		a.report.find(f)
+	}
+	if e.IsTombstone() && e.Reason == wire.ReasonLostAtStore {
+		f.Kind, f.From, f.To, f.What = KindLost, e.From, e.To, "this store acked these numbers once and lost them; the agent did not have them any more"
+		t.lost += n
+		a.report.find(f)
+	}
+}
+
+// conclude checks what only the end shows, and writes the ledger.
+func (a *auditor) conclude() {
+	ids := slices.Sorted(maps.Keys(a.tallies))
+	for _, id := range ids {
+		for _, t := range a.tallies[id] { // what is missing is reported once, by its own stream
+			if st := a.stream(t); st != nil {
+				for _, o := range t.gaps {
+					for n := o.from; n <= o.to; n = st.History.End(n, o.to) + 1 {
+						a.line(t, st.History.At(n)).add(n, st.History.End(n, o.to), t)
+					}
+				}
+			}
+		}
+		for _, t := range a.tallies[id] {
+			a.inherited(t)
+		}
+		if st := a.state[id]; st != nil {
+			a.unexplained(id, st)
+		}
+		slices.SortStableFunc(a.tallies[id], func(x, y *tally) int { return cmp.Compare(x.stream.Lane, y.stream.Lane) })
+		for _, t := range a.tallies[id] {
+			r := StreamReport{Agent: id, Lane: t.stream.Lane, Epoch: t.stream.Epoch, Base: t.base, W: t.w, Stored: t.stored, Tombstoned: t.tombstoned,
+				MayDouble: t.mayDouble, Unexplained: t.missing + t.unexplained, Doubled: t.doubled, LostAtStore: t.lost}
+			if st := a.stream(t); st != nil {
+				r.Pending = a.state[id].Pending(st)
+			}
+			a.report.Streams = append(a.report.Streams, r)
+		}
+	}
+	a.report.OK = len(a.report.Findings) == 0
+}
+
+func (a *auditor) stream(t *tally) *ledger.Stream {
+	if st := a.state[t.agent]; st != nil {
+		return st.Stream(t.stream.Lane, t.stream.Epoch)
+	}
+	return nil
+}
+
+// inherited checks that what a fork goes on from is settled in another stream.
+func (a *auditor) inherited(t *tally) {
+	st := a.stream(t)
+	if st == nil || len(st.History) == 0 {
+		return
+	}
+	for n := st.History[0].First; n <= t.base; {
+		inc, end := st.History.At(n), st.History.End(n, t.base)
+		for _, o := range a.line(t, inc).without(n, end) {
+			t.missing += uint64(o.to - o.from + 1)
+			a.report.find(Finding{Kind: KindMissing, Agent: t.agent, Lane: t.stream.Lane, Epoch: t.stream.Epoch, Incarnation: inc, From: o.from, To: o.to,
+				What: "the stream goes on from these numbers, and no stream has them"})
+		}
+		n = end + 1
+	}
+}
+
+// unexplained reports what was announced and is nowhere.
+func (a *auditor) unexplained(id wire.AgentID, st *ledger.Agent) {
+	for _, r := range st.Unexplained() {
+		f := Finding{Kind: KindUnexplained, Agent: id, Lane: r.Lane, Incarnation: r.Incarnation, From: r.From, To: r.To,
+			What: "these numbers were announced and are settled nowhere, and the agent's last session does not have them: its folder was lost or put back"}
+		for _, t := range a.tallies[id] {
+			s := a.stream(t)
+			if s != nil && s.Lane == r.Lane && r.From < s.Next && (s.History.At(r.From) == r.Incarnation || s.Ahead.At(r.From) == r.Incarnation) {
+				t.unexplained += uint64(r.To - r.From + 1)
+				f.Epoch = s.Epoch
+				break
+			}
+		}
+		a.report.find(f)
+	}
+}
