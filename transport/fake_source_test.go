@@ -166,8 +166,10 @@ func (f *fakeSource) Ack(e wire.Epoch, w wire.Seq) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	_, s := f.find(e)
-	if w > s.acked {
-		s.acked, f.refusals = w, 0
+	for s.acked < w {
+		if s.acked++; s.slots[s.acked-1].tomb == 0 {
+			f.refusals = 0
+		}
 	}
 }
 
@@ -212,4 +214,11 @@ func (f *fakeSource) set(change func(*fakeSource)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change(f)
+}
+
+// rejected returns how many refusals the source was told of.
+func (f *fakeSource) rejected() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.rejects)
 }

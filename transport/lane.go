@@ -46,7 +46,7 @@ func (l *lane) frame(dst []byte, now time.Time) (_ []byte, ok, begun bool, err e
 			return dst, false, false, err
 		}
 		cost := entryCost + len(l.held.Batch)
-		if l.inflight > 0 && l.inflight+cost > l.window {
+		if l.inflight > 0 && l.inflight+cost > l.window || l.holder.waits() {
 			return dst, false, false, nil
 		}
 		l.cur = &wire.Fragments{Stream: l.holder.number, Entry: l.held, Size: l.fragment}

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/fieldpost/fieldpost/wire"
@@ -12,6 +13,8 @@ import (
 type sent struct {
 	from, to wire.Seq
 	cost     int
+	data     bool // no tombstone
+	stale    bool // sent before a rewind, which the store therefore discards
 }
 
 // stream is where one stream stands on this link. It belongs to the pump.
@@ -26,20 +29,27 @@ type stream struct {
 	epoch  wire.Epoch
 	next   wire.Seq // as the resume announced it
 
-	w      wire.Seq // the store has all up to here
-	send   wire.Seq // the next to be sent
-	top    wire.Seq // highest number sent on this link
-	flight []sent   // without an answer, in the order of sending
-	doubt  time.Time
+	w      wire.Seq  // the store has all up to here
+	send   wire.Seq  // the next to be sent
+	top    wire.Seq  // highest number sent on this link
+	flight []sent    // without an answer, in the order of sending
+	doubt  time.Time // of the last answer that took nothing, zero after one that did
+	wary   bool      // after a refusal, until data is taken: one entry at a time
 }
 
 func newStream(l *lane, number uint32, r wire.Resume) *stream {
 	return &stream{number: number, lane: l, epoch: r.Epoch, next: r.Next, w: r.Base, send: r.Base + 1, top: r.Base}
 }
 
+// waits reports whether the next entry waits for an answer. Where refusals come
+// one after the other, whatever is sent ahead is sent in vain.
+func (s *stream) waits() bool {
+	return s.wary && len(s.flight) > 0 && !s.flight[len(s.flight)-1].stale
+}
+
 // begin notes that e is on its way.
 func (s *stream) begin(e *wire.Entry, cost int) {
-	s.flight = append(s.flight, sent{e.From, e.To, cost})
+	s.flight = append(s.flight, sent{from: e.From, to: e.To, cost: cost, data: !e.IsTombstone()})
 	s.lane.inflight += cost
 	s.send, s.top = e.To+1, max(s.top, e.To)
 }
@@ -54,15 +64,10 @@ func (s *stream) forget(n int) {
 	}
 }
 
-// covering returns the index of the oldest entry on its way that holds n, -1 if
-// none does.
+// covering returns the index of the oldest entry on its way that holds n and is
+// not stale, -1 if there is none.
 func (s *stream) covering(n wire.Seq) int {
-	for i, f := range s.flight {
-		if f.from <= n && n <= f.to {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(s.flight, func(f sent) bool { return !f.stale && f.from <= n && n <= f.to })
 }
 
 // ack takes an answer: the store has all up to w.
@@ -77,13 +82,18 @@ func (s *stream) ack(w wire.Seq, now time.Time) error {
 		return nil
 	}
 	// All before the entry that ends in w was answered before it.
-	s.forget(s.covering(w) + 1)
+	i := s.covering(w)
+	if i >= 0 && s.flight[i].data {
+		s.wary = false
+	}
+	s.forget(i + 1)
 	for len(s.flight) > 0 && s.flight[0].to <= w {
 		s.forget(1)
 	}
 	s.w, s.doubt = w, time.Time{}
 	if w >= s.send {
-		s.rewind()
+		s.send = w + 1
+		s.lane.drop(s)
 	}
 	s.lane.source.Ack(s.epoch, w)
 	return nil
@@ -93,15 +103,18 @@ func (s *stream) ack(w wire.Seq, now time.Time) error {
 // entry, because it left a gap or was there already.
 func (s *stream) discarded(now time.Time) {
 	s.doubt = now
-	if len(s.flight) > 0 {
-		if head := s.flight[0]; head.from <= s.w+1 && s.w < head.to {
-			return // it continues the stream, so its own answer is still to come
-		}
-		s.forget(1)
+	if len(s.flight) == 0 {
+		s.rewind()
+		return
 	}
-	if s.covering(s.w+1) < 0 {
+	switch head := s.flight[0]; {
+	case head.stale:
+		s.forget(1)
+	case head.from > s.w+1: // a gap
+		s.forget(1)
 		s.rewind()
 	}
+	// Else the oldest continues the stream: its own answer is still to come.
 }
 
 // reject takes an answer: the store refuses number n for good, and what it came
@@ -112,25 +125,29 @@ func (s *stream) reject(ctx context.Context, n wire.Seq, why string, now time.Ti
 		return false, failf(CauseProtocol, "lane %s: the collector refuses %d, which is not between what it has (%d) and what was sent (%d)", s.lane.name, n, s.w, s.top)
 	}
 	s.forget(s.covering(n) + 1)
-	s.doubt = now
+	s.doubt, s.wary = now, true
 	s.rewind()
 	return s.lane.source.Reject(ctx, s.epoch, n, why)
 }
 
-// rewind goes on after W.
+// rewind goes on after W. What is on its way leaves a gap, and is discarded.
 func (s *stream) rewind() {
 	s.send = s.w + 1
+	for i := range s.flight {
+		s.flight[i].stale = true
+	}
 	s.lane.drop(s)
 }
 
-// settle helps a stream out for which, for a whole interval after an answer that
-// took nothing, nothing went on: a collector may leave out answers to what it
-// discarded, which would then count against the window for ever.
+// settle takes stale entries off the account for which, a whole interval after an
+// answer that took nothing, there are still no answers: a collector may leave
+// those out, and they would count against the window for ever.
 func (s *stream) settle(now time.Time, interval time.Duration) {
 	if s.doubt.IsZero() || now.Sub(s.doubt) < interval {
 		return
 	}
 	s.doubt = time.Time{}
-	s.forget(len(s.flight))
-	s.rewind()
+	for len(s.flight) > 0 && s.flight[0].stale {
+		s.forget(1)
+	}
 }
