@@ -403,14 +403,25 @@ func (a *auditor) unexplained(id wire.AgentID, st *ledger.Agent) {
 	for _, r := range st.Unexplained() {
 		f := Finding{Kind: KindUnexplained, Agent: id, Lane: r.Lane, Incarnation: r.Incarnation, From: r.From, To: r.To,
 			What: "these numbers were announced and are settled nowhere, and the agent's last session does not have them: its folder was lost or put back"}
-		for _, t := range a.tallies[id] {
-			s := a.stream(t)
-			if s != nil && s.Lane == r.Lane && r.From < s.Next && (s.History.At(r.From) == r.Incarnation || s.Ahead.At(r.From) == r.Incarnation) {
-				t.unexplained += uint64(r.To - r.From + 1)
-				f.Epoch = s.Epoch
-				break
-			}
+		if t := a.told(id, r); t != nil {
+			t.unexplained += uint64(r.To - r.From + 1)
+			f.Epoch = t.stream.Epoch
 		}
 		a.report.find(f)
 	}
+}
+
+// told returns the stream that an announced run belongs to, as far as boundaries
+// still tell: the newest that has its incarnation, else the lane's newest.
+func (a *auditor) told(id wire.AgentID, r ledger.Run) (best *tally) {
+	has := func(b wire.Boundary) bool { return b.Incarnation == r.Incarnation }
+	sure := false
+	for _, t := range a.tallies[id] {
+		if s := a.stream(t); s != nil && s.Lane == r.Lane {
+			if here := slices.ContainsFunc(s.History, has) || slices.ContainsFunc(s.Ahead, has); here || !sure {
+				best, sure = t, here
+			}
+		}
+	}
+	return best
 }

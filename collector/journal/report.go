@@ -86,25 +86,27 @@ type owned struct {
 func (s *numbers) add(from, to wire.Seq, owner *tally) (twice []owned) {
 	list := *s
 	i, _ := slices.BinarySearchFunc(list, from, func(o owned, n wire.Seq) int { return cmp.Compare(o.to, n) })
+	put := func(to wire.Seq) { // what is free up to to, before list[i]
+		if i > 0 && list[i-1].owner == owner && list[i-1].to+1 == from {
+			list[i-1].to = to
+			return
+		}
+		list = slices.Insert(list, i, owned{from, to, owner})
+		i++
+	}
 	for ; i < len(list) && list[i].from <= to; i++ {
-		o := &list[i]
-		if o.owner != owner {
+		if o := list[i]; o.owner != owner {
 			twice = append(twice, owned{max(from, o.from), min(to, o.to), o.owner})
 		}
-		if o.from > from {
-			list = slices.Insert(list, i, owned{from, o.from - 1, owner})
-			i++
+		if list[i].from > from {
+			put(list[i].from - 1)
 		}
 		if from = list[i].to + 1; from > to {
 			break
 		}
 	}
 	if from <= to {
-		if i > 0 && list[i-1].owner == owner && list[i-1].to+1 == from {
-			list[i-1].to = to
-		} else {
-			list = slices.Insert(list, i, owned{from, to, owner})
-		}
+		put(to)
 	}
 	*s = list
 	return twice
