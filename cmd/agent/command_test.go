@@ -225,7 +225,7 @@ func TestTheDaemonAnswers(t *testing.T) {
 	if st := folderStatus(t, dir); st.Link.State != "stopped" || st.Lanes[0].Accepted != 4 {
 		t.Errorf("at rest: %+v", st)
 	}
-	if _, err := os.Stat(filepath.Join(dir, control.Name)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, "control")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is left behind: %v", err)
 	}
 }
@@ -299,36 +299,6 @@ func TestFolderOfAnEmbedder(t *testing.T) {
 	}
 	if r := command(t, "", "send", "--dir", dir, "--timeout", "200ms", "x"); r.code != daemon.TryLater {
 		t.Errorf("send: %+v", r)
-	}
-}
-
-// A killed daemon's socket does not stop send, status and the next daemon.
-func TestAfterAKill(t *testing.T) {
-	dir := t.TempDir()
-	if r := command(t, "", "send", "--dir", dir, "--id", "p", "x"); r.code != 0 {
-		t.Fatal(r)
-	}
-	l, err := control.Listen(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, control.Name)
-	if err := os.Rename(path, path+".kept"); err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	if err := os.Rename(path+".kept", path); err != nil {
-		t.Fatal(err)
-	}
-	if r := command(t, "", "send", "--dir", dir, "y"); r.code != 0 {
-		t.Errorf("send: %+v", r)
-	}
-	if st := folderStatus(t, dir); st.Lanes[0].Accepted != 2 {
-		t.Errorf("status: %+v", st)
-	}
-	stop := runDaemon(t, dir, strings.NewReader(""), "--stay")
-	if r := stop(); r.code != 0 {
-		t.Errorf("run: %+v", r)
 	}
 }
 

@@ -134,7 +134,7 @@ func TestNobodyThere(t *testing.T) {
 // What a killed daemon leaves is replaced; what is no socket is left alone.
 func TestStaleSocket(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, Name)
+	path := filepath.Join(dir, name)
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestStaleSocket(t *testing.T) {
 func TestSocketIsPrivate(t *testing.T) {
 	dir := t.TempDir()
 	daemon(t, dir, Handle(echo))
-	info, err := os.Stat(filepath.Join(dir, Name))
+	info, err := os.Stat(filepath.Join(dir, name))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v; want 0600", info.Mode(), err)
 	}

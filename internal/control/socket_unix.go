@@ -15,8 +15,8 @@ import (
 	"syscall"
 )
 
-// Name is the socket's name in the folder.
-const Name = "control"
+// name is the socket's name in the folder.
+const name = "control"
 
 // maxPath is the longest path of a socket: sun_path of Linux has 108 bytes with
 // the final zero, other systems a few less.
@@ -25,7 +25,7 @@ const maxPath = 103
 // Listen makes the socket in dir, whose lock the caller has, and replaces what a
 // killed daemon left. Closing the listener removes it.
 func Listen(dir string) (net.Listener, error) {
-	path := filepath.Join(dir, Name)
+	path := filepath.Join(dir, name)
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode().Type() != fs.ModeSocket {
 			return nil, fmt.Errorf("control socket: %s is there and is not a socket; move it away", path)
@@ -83,17 +83,17 @@ func (s *socket) Close() error {
 // address returns a name of dir's socket that is short enough for the operating
 // system, good until release is called.
 func address(dir string) (addr string, release func(), err error) {
-	if path := filepath.Join(dir, Name); len(path) <= maxPath {
+	if path := filepath.Join(dir, name); len(path) <= maxPath {
 		return path, func() {}, nil
 	}
 	if runtime.GOOS != "linux" {
-		return "", nil, fmt.Errorf("%s: the path of the folder is longer than %d bytes; use a shorter one", dir, maxPath-len(Name)-1)
+		return "", nil, fmt.Errorf("%s: the path of the folder is longer than %d bytes; use a shorter one", dir, maxPath-len(name)-1)
 	}
 	f, err := os.Open(dir)
 	if err != nil {
 		return "", nil, err
 	}
-	return fmt.Sprintf("/proc/self/fd/%d/%s", f.Fd(), Name), func() { f.Close() }, nil
+	return fmt.Sprintf("/proc/self/fd/%d/%s", f.Fd(), name), func() { f.Close() }, nil
 }
 
 func dial(ctx context.Context, dir string) (net.Conn, error) {

@@ -22,7 +22,7 @@ func Logger(w io.Writer, cfg config.Log) *slog.Logger {
 	case cfg.Format == config.LogJSON:
 		return slog.New(slog.NewJSONHandler(w, opts))
 	case cfg.Format != config.LogText && ok && term.IsTerminal(int(f.Fd())):
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: cfg.Level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: cfg.Level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
 }

@@ -8,9 +8,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fieldpost/fieldpost/internal/control"
 )
 
 // On a real pipe an interruption leaves what stands behind the line for others.
@@ -94,5 +97,35 @@ func TestReadAFile(t *testing.T) {
 	to := &sink{}
 	if err := newCopier(to, src, "", "", slog.New(slog.DiscardHandler)).run(t.Context(), t.Context()); err != nil || to.lines() != "a\nb\n" {
 		t.Errorf("%q, %v", to.lines(), err)
+	}
+}
+
+// A killed daemon's socket does not stop send, status and the next daemon.
+func TestAfterAKill(t *testing.T) {
+	dir := t.TempDir()
+	if r := command(t, "", "send", "--dir", dir, "--id", "p", "x"); r.code != 0 {
+		t.Fatal(r)
+	}
+	l, err := control.Listen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "control")
+	if err := os.Rename(path, path+".kept"); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if err := os.Rename(path+".kept", path); err != nil {
+		t.Fatal(err)
+	}
+	if r := command(t, "", "send", "--dir", dir, "y"); r.code != 0 {
+		t.Errorf("send: %+v", r)
+	}
+	if st := folderStatus(t, dir); st.Lanes[0].Accepted != 2 {
+		t.Errorf("status: %+v", st)
+	}
+	stop := runDaemon(t, dir, strings.NewReader(""), "--stay")
+	if r := stop(); r.code != 0 {
+		t.Errorf("run: %+v", r)
 	}
 }
