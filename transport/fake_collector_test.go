@@ -126,7 +126,6 @@ type fakeCollector struct {
 	byes      []string
 	opened    int
 	histories []wire.History // of hellos and resumes
-	times     []time.Time    // of the dials
 	wg        sync.WaitGroup
 }
 
@@ -144,18 +143,11 @@ func (c *fakeCollector) dial(context.Context, string, string) (net.Conn, error) 
 func (c *fakeCollector) accept(conn net.Conn) {
 	c.mu.Lock()
 	c.conns = append(c.conns, conn)
-	c.times = append(c.times, time.Now())
 	c.mu.Unlock()
 	c.wg.Go(func() {
 		defer conn.Close()
 		c.serve(conn)
 	})
-}
-
-func (c *fakeCollector) dials() []time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return append([]time.Time(nil), c.times...)
 }
 
 // cut breaks the last link.

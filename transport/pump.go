@@ -21,6 +21,7 @@ type pump struct {
 	streams []*stream // stream i+1 of the link is streams[i]
 	turn    int       // the lane whose turn it is
 	scratch []byte    // for one frame
+	doubts  bool      // a stream may have to settle
 	end     time.Time // when the link ends for the sake of a lane left out; zero: it does not
 }
 
@@ -120,8 +121,12 @@ func (l *link) step(ctx context.Context) (sent bool, err error) {
 	if !l.end.IsZero() && !now.Before(l.end) {
 		return false, failf(CauseQueue, "a lane was left out of the link, another hello gives it another chance")
 	}
-	for _, s := range l.streams {
-		s.settle(now, l.welcome.Heartbeat)
+	if l.doubts {
+		l.doubts = false
+		for _, s := range l.streams {
+			s.settle(now, l.welcome.Heartbeat)
+			l.doubts = l.doubts || !s.doubt.IsZero()
+		}
 	}
 	return l.fill(now), nil
 }
@@ -132,6 +137,7 @@ func (l *link) answer(ctx context.Context, e event, now time.Time) error {
 		return failf(CauseProtocol, "the collector answers for stream %d, which is not open on this link", e.stream)
 	}
 	s := l.streams[e.stream-1]
+	defer func() { l.doubts = l.doubts || !s.doubt.IsZero() }()
 	if !e.reject {
 		return s.ack(e.n, now)
 	}
@@ -222,8 +228,8 @@ func (l *link) waitUntil() time.Time {
 	return at
 }
 
-// leave says goodbye and takes the last acks, for a bounded time. What waits in
-// the outbox is left out: the collector discards a batch without its end, and it
+// leave says goodbye and lets the last acks come in, for a bounded time. What
+// waits in the outbox is left out: the collector discards a batch without its end, and it
 // is sent again another time.
 func (l *link) leave() error {
 	l.mu.Lock()
@@ -231,12 +237,6 @@ func (l *link) leave() error {
 	_ = l.conn.SetDeadline(time.Now().Add(farewell))
 	l.mu.Unlock()
 	poke(l.ready)
-	for {
-		l.takeAcks(l.takeEvents())
-		select {
-		case <-l.signal:
-		case <-l.dead:
-			return errLeft
-		}
-	}
+	<-l.dead // by the reader: the collector has closed, or the time is up
+	return errLeft
 }
