@@ -88,11 +88,19 @@ type tally struct {
 	agent  wire.AgentID
 	stream collector.Stream
 	base   wire.Seq
-	w      wire.Seq // accounted for up to here: read, or known to be missing
-	gaps   numbers  // known to be missing
+	w      wire.Seq // the highest number that is known to have been settled
+	read   numbers  // settled by a record that was read
+	gaps   []gap    // where numbers were seen to be missing
 
 	stored, mayDouble, doubled, lost, missing, unexplained uint64
 	tombstoned                                             map[wire.Reason]uint64
+}
+
+// gap is a range of numbers that were settled by a record which was not where it
+// should be. A later record may settle them: an agent sends again what it has.
+type gap struct {
+	from, to wire.Seq
+	at       place64
 }
 
 // lineage names an incarnation.
@@ -281,14 +289,11 @@ func (a *auditor) tally(id wire.AgentID, s collector.Stream, base wire.Seq) *tal
 	return t
 }
 
-// gap notes that the numbers up to to were settled and are not there.
+// gap notes that the numbers up to to were settled, and that the records that did
+// it are not where they should be.
 func (a *auditor) gap(t *tally, to wire.Seq, at place64) {
-	from := t.w + 1
-	t.gaps.add(from, to, t)
-	t.missing += uint64(to - t.w)
+	t.gaps = append(t.gaps, gap{t.w + 1, to, at})
 	t.w = to
-	a.report.find(Finding{Kind: KindMissing, Agent: t.agent, Lane: t.stream.Lane, Epoch: t.stream.Epoch, From: from, To: to, File: at.file, Offset: at.off,
-		What: "these numbers were settled, and their record is not there"})
 }
 
 func (a *auditor) line(t *tally, inc wire.Incarnation) *numbers {
@@ -317,13 +322,12 @@ func (a *auditor) entry(v *settled, at place64) {
 		t.mayDouble += n
 	}
 	f := Finding{Agent: t.agent, Lane: t.stream.Lane, Epoch: t.stream.Epoch, Incarnation: e.Incarnation, File: at.file, Offset: at.off}
-	if e.From <= t.w {
-		for _, o := range t.gaps.without(e.From, min(e.To, t.w)) {
-			f.Kind, f.From, f.To, f.What = KindDoubled, o.from, o.to, "these numbers were settled before in this stream"
-			t.doubled += uint64(o.to - o.from + 1)
-			a.report.find(f)
-		}
+	for _, o := range t.read.within(e.From, e.To) {
+		f.Kind, f.From, f.To, f.What = KindDoubled, o.from, o.to, "these numbers were settled before in this stream"
+		t.doubled += uint64(o.to - o.from + 1)
+		a.report.find(f)
 	}
+	t.read.add(e.From, e.To, t)
 	t.w = max(t.w, e.To)
 	twice := a.line(t, e.Incarnation).add(e.From, e.To, t)
 	for _, o := range twice {
@@ -346,14 +350,8 @@ func (a *auditor) entry(v *settled, at place64) {
 func (a *auditor) conclude() {
 	ids := slices.Sorted(maps.Keys(a.tallies))
 	for _, id := range ids {
-		for _, t := range a.tallies[id] { // what is missing is reported once, by its own stream
-			if st := a.stream(t); st != nil {
-				for _, o := range t.gaps {
-					for n := o.from; n <= o.to; n = st.History.End(n, o.to) + 1 {
-						a.line(t, st.History.At(n)).add(n, st.History.End(n, o.to), t)
-					}
-				}
-			}
+		for _, t := range a.tallies[id] {
+			a.missing(t)
 		}
 		for _, t := range a.tallies[id] {
 			a.inherited(t)
@@ -372,6 +370,22 @@ func (a *auditor) conclude() {
 		}
 	}
 	a.report.OK = len(a.report.Findings) == 0
+}
+
+// missing reports the gaps of a stream that no later record has filled. For the
+// streams that were forked from it they count as settled: each is reported once.
+func (a *auditor) missing(t *tally) {
+	st := a.stream(t)
+	for _, g := range t.gaps {
+		for _, o := range t.read.without(g.from, g.to) {
+			t.missing += uint64(o.to - o.from + 1)
+			a.report.find(Finding{Kind: KindMissing, Agent: t.agent, Lane: t.stream.Lane, Epoch: t.stream.Epoch, From: o.from, To: o.to, File: g.at.file, Offset: g.at.off,
+				What: "these numbers were settled, and their record is not there"})
+			for n := o.from; st != nil && n <= o.to; n = st.History.End(n, o.to) + 1 {
+				a.line(t, st.History.At(n)).add(n, st.History.End(n, o.to), t)
+			}
+		}
+	}
 }
 
 func (a *auditor) stream(t *tally) *ledger.Stream {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"os"
+
+	"github.com/fieldpost/fieldpost/collector"
 )
 
 // recover reads the newest segment and makes its tail durable again. What is
@@ -49,6 +51,9 @@ func (j *Journal) recover(ordinals []uint64) error {
 		return err
 	}
 	j.tail.ordinal, j.tail.length, j.tail.index, j.tail.last = newest, t.end, t.index, t.last
+	if merr == nil && m.index > t.index { // indexes are not used again: readers may have seen them
+		j.tail.index, j.tail.last = m.index, m.last
+	}
 
 	e := &j.chain[len(j.chain)-1]
 	confirmed := merr == nil && (m.boot != boot || m.ordinal == newest && m.length == t.end)
@@ -163,6 +168,9 @@ func (r *replayer) extent(e *extent) error {
 			r.damaged(e.path, s.rec.off, err)
 			continue
 		}
+		if last > 0 && s.rec.index > last+1 {
+			r.lost(s.rec.before)
+		}
 		if r.visit != nil {
 			r.visit(e.path, s, before)
 		}
@@ -174,6 +182,22 @@ func (r *replayer) extent(e *extent) error {
 		r.state.apply(ev)
 	}
 	return s.err
+}
+
+// lost takes the numbers that a record which is gone has settled from the record
+// behind it: W never falls below them (rule 7).
+func (r *replayer) lost(m summary) {
+	if m.to == 0 {
+		return
+	}
+	for id, a := range r.state {
+		for _, s := range a.Streams() {
+			if tagOf(id, collector.Stream{Lane: s.Lane, Epoch: s.Epoch}) == m.tag {
+				a.Advance(s.Lane, s.Epoch, m.to)
+				return
+			}
+		}
+	}
 }
 
 // frozen returns the state as it is, for reading, while m itself goes on.

@@ -112,6 +112,15 @@ func (s *numbers) add(from, to wire.Seq, owner *tally) (twice []owned) {
 	return twice
 }
 
+// within returns the parts of a range that are in the set.
+func (s numbers) within(from, to wire.Seq) (out []owned) {
+	i, _ := slices.BinarySearchFunc(s, from, func(o owned, n wire.Seq) int { return cmp.Compare(o.to, n) })
+	for ; i < len(s) && s[i].from <= to; i++ {
+		out = append(out, owned{max(from, s[i].from), min(to, s[i].to), s[i].owner})
+	}
+	return out
+}
+
 // without returns the parts of a range that are not in the set.
 func (s numbers) without(from, to wire.Seq) (out []owned) {
 	for _, o := range s {

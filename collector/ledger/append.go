@@ -79,6 +79,34 @@ func (a *Agent) ApplyEntry(e Settled) {
 	}
 }
 
+// Advance raises a stream's W to a number that is known to have been settled by a
+// record which cannot be read any more. What it settled is not counted, and its
+// incarnations are those that the agent had announced. It reports whether it did:
+// the stream must be known.
+func (a *Agent) Advance(lane wire.Lane, epoch wire.Epoch, to wire.Seq) bool {
+	i := a.index(lane, epoch)
+	if i < 0 {
+		return false
+	}
+	if a.streams[i].W >= to {
+		return true
+	}
+	s := a.edit(i)
+	ahead := s.Ahead
+	for _, b := range ahead {
+		if b.First <= to {
+			if len(s.History) > 0 {
+				s.ends = append(s.ends, 0)
+			}
+			s.History = append(s.History, b)
+		}
+	}
+	s.W, s.fpW = to, 0
+	s.Next = max(s.Next, to+1)
+	s.Ahead = above(ahead, to)
+	return true
+}
+
 // Entry returns the event of e, which came at t and has been decided on: all of
 // From to To counts. A batch that is not well-formed has no fingerprint.
 func Entry(t time.Time, lane wire.Lane, epoch wire.Epoch, e *wire.Entry) Settled {
