@@ -18,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/fieldpost/fieldpost/collector/journal"
 	"github.com/fieldpost/fieldpost/internal/daemon"
 )
 
@@ -197,6 +198,9 @@ func TestCopyAFile(t *testing.T) {
 		t.Errorf("tail from the beginning: code %d", code)
 	}
 
+	if code, out, stderr := call(t, dir, "collector", "audit"); code != 0 || !strings.Contains(out, "1-5000") || !strings.Contains(out, "nothing is unexplained") {
+		t.Errorf("audit: code %d, %s%s", code, out, stderr)
+	}
 	for page, want := range map[string]string{
 		"/healthz": "ok\n", "/readyz": "ok\n", "/metrics": "fieldpost_stored_messages_total 5000\n",
 	} {
@@ -319,6 +323,7 @@ func TestExitCodes(t *testing.T) {
 		{"export --dir nowhere", daemon.No, "--dir"},
 		{"tail --dir nowhere", daemon.No, "--dir"},
 		{"agents --dir nowhere", daemon.No, "--dir"},
+		{"audit --dir nowhere", daemon.No, "--dir"},
 		{"export --format xml", daemon.Usage, "jsonl"},
 		{"export --since tomorrow", daemon.Usage, "RFC 3339\nhow long ago"},
 		{"export --agent a/b", daemon.Usage, "character 2"},
@@ -345,6 +350,54 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// Damage makes the audit say no and name the place; what is whole is exported.
+func TestAuditNamesDamage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	server, listen, _ := collectorDaemon(t, dir)
+	for _, id := range []string{"first", "second", "third"} {
+		if p := start(t, dir, strings.NewReader("a\nb\n"), "agent", "run", "--id", id, "--dir", id, "--collector", listen, "--topic", "of-"+id); p.wait() != 0 {
+			t.Fatal(p.stderr.String())
+		}
+	}
+	server.stop()
+	var report journal.Report
+	code, out, stderr := call(t, dir, "collector", "audit", "--json")
+	if err := json.Unmarshal([]byte(out), &report); code != 0 || err != nil || !report.OK || len(report.Streams) != 3 || report.Streams[1].Stored != 2 {
+		t.Fatalf("audit: code %d, %v\n%s%s", code, err, out, stderr)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "fieldpost-collector", "*.journal"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	broken := false
+	for _, path := range files {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The topic stands in the batch only.
+		if i := bytes.LastIndex(b, []byte("of-second")); i >= 0 {
+			b[i] ^= 0x40
+			broken = true
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !broken {
+		t.Fatal("the batch to break was not found")
+	}
+	code, out, stderr = call(t, dir, "collector", "audit")
+	if code != int(daemon.No) || !strings.Contains(out, "MISSING: agent second, lane default") || !strings.Contains(out, "numbers 1-2") || !strings.Contains(stderr, "findings") {
+		t.Errorf("audit of the damaged journal: code %d\n%s%s", code, out, stderr)
+	}
+	code, out, stderr = call(t, dir, "collector", "export")
+	if code != int(daemon.No) || bodies(t, out) != "a\nb\na\nb\n" || !strings.Contains(stderr, "damaged") {
+		t.Errorf("export of the damaged journal: code %d\n%s%s", code, out, stderr)
+	}
+}
+
 // A cursor of another journal, and one that is none.
 func TestBadCursor(t *testing.T) {
 	t.Parallel()
@@ -365,6 +418,8 @@ func TestHelp(t *testing.T) {
 		"tail":     "--dir --follow --after --agent --lane --topic --last",
 		"export":   "--dir --format --since --until --agent --lane --topic",
 		"agents":   "--dir --json",
+		"audit":    "--dir --json",
+		"demo":     "--agents --duration --dir --keep",
 		"validate": "--config",
 	} {
 		var out, stderr bytes.Buffer

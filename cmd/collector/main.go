@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fieldpost/fieldpost/internal/daemon"
+	"github.com/fieldpost/fieldpost/internal/demo"
 )
 
 func main() { os.Exit(daemon.Main(root())) }
@@ -30,13 +31,15 @@ func root() *cobra.Command {
 knows which of them are alive. It also reads what is stored.
 
 ` + daemon.CodesHelp,
-		Example: `  collector run
+		Example: `  collector demo
+  collector run
   collector agents
   collector tail -f --agent pump-7
   collector export --format jsonl --since 24h > yesterday.jsonl
   collector audit`,
 	}
-	c.AddCommand(runCommand(), agentsCommand(), tailCommand(), exportCommand(),
+	c.AddCommand(runCommand(), agentsCommand(), tailCommand(), exportCommand(), auditCommand(),
 		validateCommand(), daemon.VersionCommand("collector"))
+	c.AddCommand(demo.Commands()...)
 	return c
 }
