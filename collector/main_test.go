@@ -119,19 +119,24 @@ func start(t *testing.T, cfg collector.Config) *fixture {
 		t.Fatal(err)
 	}
 	x.srv = srv
+	x.run()
+	return x
+}
+
+// run serves the fixture's listener.
+func (x *fixture) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ctx, x.ln) }()
+	go func() { done <- x.srv.Serve(ctx, x.ln) }()
 	var once sync.Once
 	x.stop = func() {
 		once.Do(func() {
 			cancel()
 			if err := <-done; err != nil {
-				t.Errorf("Serve: %v", err)
+				x.Errorf("Serve: %v", err)
 			}
 		})
 	}
-	return x
 }
 
 // end stops the server and sees that it holds nothing any more.
@@ -242,9 +247,11 @@ func (s *store) stored() (n int) {
 type peer struct {
 	t      testing.TB
 	conn   net.Conn
+	turn   chan struct{} // to write
 	frames chan frame
 	gone   chan struct{} // closed when reading has ended
 	mute   bool          // does not answer pings
+	delay  time.Duration // answers them so late
 
 	mu   sync.Mutex
 	held chan struct{} // reading waits for it
@@ -260,7 +267,7 @@ func (x *fixture) dial() *peer { return x.dialTo(x.ln) }
 
 func (x *fixture) dialTo(ln *listener) *peer {
 	here, there := net.Pipe()
-	p := &peer{t: x.T, conn: here, frames: make(chan frame, 10000), gone: make(chan struct{})}
+	p := &peer{t: x.T, conn: here, turn: make(chan struct{}, 1), frames: make(chan frame, 10000), gone: make(chan struct{})}
 	x.peers = append(x.peers, p)
 	ln.conns <- there
 	go p.read()
@@ -285,7 +292,10 @@ func (p *peer) read() {
 		}
 		if t == wire.TypePing {
 			if nonce, _, err := wire.ParsePing(b); err == nil && !p.mute {
-				pongs.Go(func() { p.conn.Write(wire.AppendPong(nil, nonce)) })
+				pongs.Go(func() {
+					time.Sleep(p.delay)
+					p.send(wire.AppendPong(nil, nonce))
+				})
 			}
 			continue
 		}
@@ -302,6 +312,8 @@ func (p *peer) hold(c chan struct{}) {
 
 // send writes frames. An error is not the test's: the server may have closed.
 func (p *peer) send(b []byte) error {
+	p.turn <- struct{}{} // not the mutex in net.Pipe, which stops a bubble's clock
+	defer func() { <-p.turn }()
 	_, err := p.conn.Write(b)
 	return err
 }

@@ -54,10 +54,9 @@ func (o *output) welcome(w wire.Welcome) {
 	o.put(wire.AppendJSON(o.frames, wire.TypeWelcome, w))
 }
 
-// ack tells the peer that a stream's watermark has moved to w.
+// ack tells the peer that a stream's watermark has moved to w. o.mu is held, for
+// this and the next methods: answers to one group are written together.
 func (o *output) ack(st *stream, w wire.Seq) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	if o.closed {
 		return
 	}
@@ -72,22 +71,16 @@ func (o *output) ack(st *stream, w wire.Seq) {
 // again tells the peer a watermark that has not moved, by which it goes back. If
 // w has moved since the peer was told last, it is told twice.
 func (o *output) again(st *stream, w wire.Seq) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.put(wire.AppendAck(o.settle(st, w), st.number, w))
 }
 
 // reject tells the peer that number n is refused, behind the watermark w.
 func (o *output) reject(st *stream, w, n wire.Seq, why string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.put(wire.AppendReject(o.settle(st, w), st.number, n, why))
 }
 
 // stale reports whether the peer was last told st's watermark longer than d ago.
 func (o *output) stale(st *stream, d time.Duration) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	return !st.told.queued && time.Since(st.told.at) > d
 }
 
@@ -127,17 +120,24 @@ func (o *output) start() {
 	}
 }
 
+// collect moves what is to be written out of o, acks behind the frames.
+func (o *output) collect() []byte {
+	out := o.frames
+	for i, st := range o.acks {
+		out = wire.AppendAck(out, st.number, st.told.w)
+		st.told.last, st.told.at, st.told.queued = st.told.w, time.Now(), false
+		o.acks[i] = nil
+	}
+	o.frames, o.acks = nil, o.acks[:0]
+	return out
+}
+
 // write writes until nothing is left.
 func (o *output) write() {
 	conn := o.link.conn
 	for {
 		o.mu.Lock()
-		out := o.frames
-		for _, st := range o.acks {
-			out = wire.AppendAck(out, st.number, st.told.w)
-			st.told.last, st.told.at, st.told.queued = st.told.w, time.Now(), false
-		}
-		o.frames, o.acks = nil, o.acks[:0]
+		out := o.collect()
 		if len(out) == 0 {
 			o.writing = false
 			o.mu.Unlock()
@@ -173,9 +173,9 @@ func (o *output) mute() {
 func (o *output) finish(last []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.frames = append(o.frames, last...)
+	o.frames = append(o.collect(), last...)
 	o.closed = true
-	if len(o.frames)+len(o.acks) > 0 {
+	if len(o.frames) > 0 {
 		o.start()
 	}
 }

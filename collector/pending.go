@@ -231,9 +231,13 @@ func (p *pending) append(ctx context.Context, group []work) error {
 	for i := range group {
 		w := &group[i]
 		p.entries = append(p.entries, Append{w.stream.Stream, w.entry, w.time})
-		if sabotage.AckFirst {
-			l.out.ack(w.stream, w.entry.To)
+	}
+	if sabotage.AckFirst {
+		l.out.mu.Lock()
+		for i := range group {
+			l.out.ack(group[i].stream, group[i].entry.To)
 		}
+		l.out.mu.Unlock()
 	}
 	began := time.Now()
 	answers, err := l.srv.cfg.Store.Append(ctx, l.session, p.entries)
@@ -245,13 +249,15 @@ func (p *pending) append(ctx context.Context, group []work) error {
 		return fmt.Errorf("the store gave %d answers to %d entries", len(answers), len(group))
 	}
 	l.srv.count.appended(time.Since(began))
+	l.out.mu.Lock()
+	defer l.out.mu.Unlock()
 	for i := range answers {
 		p.answer(group[i].stream, &group[i].entry, &answers[i])
 	}
 	return nil
 }
 
-// answer tells the peer what became of an entry.
+// answer tells the peer what became of an entry. output.mu is held.
 //
 // A sender goes back to W+1 by an answer that W has not moved. What it had sent
 // behind a gap or a refused number before it heard of it comes as gaps again;
