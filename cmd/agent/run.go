@@ -107,11 +107,9 @@ func (r *run) run(ctx context.Context) (err error) {
 	cancel()
 	server.Wait()
 	var limit <-chan time.Time
-	select {
-	case at := <-stopped:
-		limit = time.After(closeWithin - time.Since(at))
+	if ctx.Err() != nil {
+		limit = time.After(closeWithin - time.Since(<-stopped))
 		r.log.Info("stopping", "cause", "signal")
-	default:
 	}
 	return errors.Join(err, r.close(limit))
 }

@@ -51,6 +51,9 @@ const (
 	MaxSegment   = 1 << 30
 )
 
+// DefaultReconnectMin is the least delay if only the greatest one is given.
+const DefaultReconnectMin = 500 * time.Millisecond
+
 // DefaultAgent returns the configuration of an agent without a file.
 func DefaultAgent() Agent {
 	return Agent{Dir: "fieldpost-agent", Lanes: map[string]LaneSettings{}, Log: Log{Format: LogAuto}}
@@ -125,8 +128,12 @@ func ParseAgent(file string, data []byte, env Lookup, insecure bool) (Agent, err
 	reconnect := top["reconnect"]
 	top["reconnect"] = func(n ast.Node, path string) {
 		reconnect(n, path)
-		if r := c.Reconnect; r.Max > 0 && r.Min > r.Max {
+		switch r := &c.Reconnect; {
+		case r.Max == 0:
+		case r.Min > r.Max:
 			d.fail(n, path, "min, %s, is above max, %s", Duration(r.Min), Duration(r.Max))
+		case r.Min == 0:
+			r.Min = min(DefaultReconnectMin, r.Max)
 		}
 	}
 	d.decode(data, top, func() {

@@ -107,6 +107,16 @@ func TestScalarsAreText(t *testing.T) {
 	}
 }
 
+// A small max alone is not below a default min.
+func TestReconnectMaxAlone(t *testing.T) {
+	for text, want := range map[string]time.Duration{"100ms": 100 * time.Millisecond, "5s": 500 * time.Millisecond} {
+		got, err := ParseAgent("a", []byte("reconnect: {max: "+text+"}"), env(nil), false)
+		if err != nil || got.Reconnect.Min != want {
+			t.Errorf("max %s gives min %s, %v; want %s", text, got.Reconnect.Min, err, want)
+		}
+	}
+}
+
 func TestRemoteCollectorNeedsLeave(t *testing.T) {
 	const file = "collectors: [centre.example:4717]"
 	if _, err := ParseAgent("a", []byte(file), env(nil), false); err == nil || !strings.Contains(err.Error(), "--insecure-plaintext") {
