@@ -21,7 +21,6 @@ type pump struct {
 	streams []*stream // stream i+1 of the link is streams[i]
 	turn    int       // the lane whose turn it is
 	scratch []byte    // for one frame
-	doubts  bool      // a stream may have to settle
 	end     time.Time // when the link ends for the sake of a lane left out; zero: it does not
 }
 
@@ -121,13 +120,6 @@ func (l *link) step(ctx context.Context) (sent bool, err error) {
 	if !l.end.IsZero() && !now.Before(l.end) {
 		return false, failf(CauseQueue, "a lane was left out of the link, another hello gives it another chance")
 	}
-	if l.doubts {
-		l.doubts = false
-		for _, s := range l.streams {
-			s.settle(now, l.welcome.Heartbeat)
-			l.doubts = l.doubts || !s.doubt.IsZero()
-		}
-	}
 	return l.fill(now), nil
 }
 
@@ -137,12 +129,11 @@ func (l *link) answer(ctx context.Context, e event, now time.Time) error {
 		return failf(CauseProtocol, "the collector answers for stream %d, which is not open on this link", e.stream)
 	}
 	s := l.streams[e.stream-1]
-	defer func() { l.doubts = l.doubts || !s.doubt.IsZero() }()
 	if !e.reject {
-		return s.ack(e.n, now)
+		return s.ack(e.n)
 	}
 	log := l.client.log.With("lane", s.lane.name, "number", e.n, "why", e.why)
-	stopped, err := s.reject(ctx, e.n, e.why, now)
+	stopped, err := s.reject(ctx, e.n, e.why)
 	var f *failure
 	switch {
 	case errors.As(err, &f):
@@ -169,7 +160,7 @@ func (l *link) failed(ln *lane, err error) {
 func (l *link) takeAcks(list []event) {
 	for _, e := range list {
 		if !e.reject && e.stream > 0 && int64(e.stream) <= int64(len(l.streams)) {
-			_ = l.streams[e.stream-1].ack(e.n, time.Now()) // a wrong one changes nothing, and the link has ended
+			_ = l.streams[e.stream-1].ack(e.n) // a wrong one changes nothing, and the link has ended
 		}
 	}
 }
@@ -219,11 +210,6 @@ func (l *link) waitUntil() time.Time {
 	}
 	for _, ln := range l.lanes {
 		soon(ln.retry)
-	}
-	for _, s := range l.streams {
-		if !s.doubt.IsZero() {
-			soon(s.doubt.Add(l.welcome.Heartbeat))
-		}
 	}
 	return at
 }

@@ -3,13 +3,12 @@ package transport
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-// sent is an entry on its way: it counts against the lane's window until its
-// answer is there.
+// sent is an entry on its way. It counts against the lane's window until its
+// answer is there, or a rewind makes it stale.
 type sent struct {
 	from, to wire.Seq
 	cost     int
@@ -22,19 +21,19 @@ type sent struct {
 // The collector answers entries in the order in which they were sent, so the
 // oldest one without an answer tells what an answer is about. That matters after
 // a rewind: the answers to what was sent before it still come, each with the same
-// W, and must not rewind again; or every entry would be sent twice for ever.
+// W, and must not rewind again; or every entry would be sent twice for ever. A
+// collector may also leave them out.
 type stream struct {
 	number uint32
 	lane   *lane
 	epoch  wire.Epoch
 	next   wire.Seq // as the resume announced it
 
-	w      wire.Seq  // the store has all up to here
-	send   wire.Seq  // the next to be sent
-	top    wire.Seq  // highest number sent on this link
-	flight []sent    // without an answer, in the order of sending
-	doubt  time.Time // of the last answer that took nothing, zero after one that did
-	wary   bool      // after a refusal, until data is taken: one entry at a time
+	w      wire.Seq // the store has all up to here
+	send   wire.Seq // the next to be sent
+	top    wire.Seq // highest number sent on this link
+	flight []sent   // without an answer, in the order of sending
+	wary   bool     // after a rewind, until data is taken: one entry at a time
 }
 
 func newStream(l *lane, number uint32, r wire.Resume) *stream {
@@ -42,7 +41,8 @@ func newStream(l *lane, number uint32, r wire.Resume) *stream {
 }
 
 // waits reports whether the next entry waits for an answer. Where refusals come
-// one after the other, whatever is sent ahead is sent in vain.
+// one after the other, whatever is sent ahead is sent in vain. It also keeps what
+// is on its way below two windows, stale entries included.
 func (s *stream) waits() bool {
 	return s.wary && len(s.flight) > 0 && !s.flight[len(s.flight)-1].stale
 }
@@ -71,14 +71,14 @@ func (s *stream) covering(n wire.Seq) int {
 }
 
 // ack takes an answer: the store has all up to w.
-func (s *stream) ack(w wire.Seq, now time.Time) error {
+func (s *stream) ack(w wire.Seq) error {
 	switch {
 	case w < s.w:
 		return failf(CauseProtocol, "lane %s: the collector acks %d after it has acked %d", s.lane.name, w, s.w)
 	case w > s.top:
 		return failf(CauseProtocol, "lane %s: the collector acks %d, but only numbers up to %d were sent", s.lane.name, w, s.top)
 	case w == s.w:
-		s.discarded(now)
+		s.discarded()
 		return nil
 	}
 	// All before the entry that ends in w was answered before it.
@@ -90,7 +90,7 @@ func (s *stream) ack(w wire.Seq, now time.Time) error {
 	for len(s.flight) > 0 && s.flight[0].to <= w {
 		s.forget(1)
 	}
-	s.w, s.doubt = w, time.Time{}
+	s.w = w
 	if w >= s.send {
 		s.send = w + 1
 		s.lane.drop(s)
@@ -101,10 +101,8 @@ func (s *stream) ack(w wire.Seq, now time.Time) error {
 
 // discarded takes an answer that does not raise W: the store has not taken an
 // entry, because it left a gap or was there already.
-func (s *stream) discarded(now time.Time) {
-	s.doubt = now
+func (s *stream) discarded() {
 	if len(s.flight) == 0 {
-		s.rewind()
 		return
 	}
 	switch head := s.flight[0]; {
@@ -120,34 +118,22 @@ func (s *stream) discarded(now time.Time) {
 // reject takes an answer: the store refuses number n for good, and what it came
 // with was not taken (rule 10). On an error of the source's the refusal will be
 // repeated, because what was refused is sent again.
-func (s *stream) reject(ctx context.Context, n wire.Seq, why string, now time.Time) (stopped bool, err error) {
+func (s *stream) reject(ctx context.Context, n wire.Seq, why string) (stopped bool, err error) {
 	if n <= s.w || n > s.top {
 		return false, failf(CauseProtocol, "lane %s: the collector refuses %d, which is not between what it has (%d) and what was sent (%d)", s.lane.name, n, s.w, s.top)
 	}
 	s.forget(s.covering(n) + 1)
-	s.doubt, s.wary = now, true
 	s.rewind()
 	return s.lane.source.Reject(ctx, s.epoch, n, why)
 }
 
-// rewind goes on after W. What is on its way leaves a gap, and is discarded.
+// rewind goes on after W. What is on its way leaves a gap and is discarded, so it
+// does not count any more.
 func (s *stream) rewind() {
-	s.send = s.w + 1
+	s.send, s.wary = s.w+1, true
 	for i := range s.flight {
-		s.flight[i].stale = true
+		s.lane.inflight -= s.flight[i].cost
+		s.flight[i].cost, s.flight[i].stale = 0, true
 	}
 	s.lane.drop(s)
-}
-
-// settle takes stale entries off the account for which, a whole interval after an
-// answer that took nothing, there are still no answers: a collector may leave
-// those out, and they would count against the window for ever.
-func (s *stream) settle(now time.Time, interval time.Duration) {
-	if s.doubt.IsZero() || now.Sub(s.doubt) < interval {
-		return
-	}
-	s.doubt = time.Time{}
-	for len(s.flight) > 0 && s.flight[0].stale {
-		s.forget(1)
-	}
 }
