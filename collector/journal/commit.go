@@ -180,7 +180,7 @@ func (j *Journal) write() {
 		if queued == 0 && !due && riders < maxRiders {
 			if riders > 0 && !riding {
 				riding = true
-				ride.Reset(rideDelay)
+				ride.Reset(j.opts.ride)
 			}
 			continue
 		}
@@ -202,7 +202,7 @@ func (j *Journal) write() {
 		}
 		if _, r := j.waiting(); r > 0 {
 			riding = true
-			ride.Reset(rideDelay)
+			ride.Reset(j.opts.ride)
 		}
 	}
 }

@@ -159,8 +159,6 @@ type summary struct {
 	from, to wire.Seq
 }
 
-const summarySize = 24
-
 func tagOf(agent wire.AgentID, s collector.Stream) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(agent))

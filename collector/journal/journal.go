@@ -36,7 +36,8 @@ type Options struct {
 	Replaces    []wire.StoreID // stores that this one replaces from now on; kept in the folder
 	ReplacesAny bool           // it replaces every other store from now on; kept in the folder
 
-	disk disk // nil: the real one
+	disk disk          // nil: the real one
+	ride time.Duration // 0: rideDelay
 }
 
 const defaultSegmentSize = 128 << 20
@@ -105,6 +106,9 @@ func Open(o Options) (*Journal, error) {
 	}
 	if o.SegmentSize <= 0 {
 		o.SegmentSize = defaultSegmentSize
+	}
+	if o.ride <= 0 {
+		o.ride = rideDelay
 	}
 	if o.disk == nil {
 		o.disk = osDisk{}

@@ -1,19 +1,12 @@
 package journal
 
 import (
-	"io"
-	"log/slog"
 	"testing"
-
-	"go.uber.org/goleak"
+	"time"
 
 	"github.com/fieldpost/fieldpost/collector"
 	"github.com/fieldpost/fieldpost/collector/storetest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 // openTest opens a journal that is closed with the test.
 func openTest(t testing.TB, o Options) *Journal {
@@ -36,14 +29,14 @@ func TestStore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			storetest.Run(t, storetest.Hooks{
 				Open: func(t *testing.T) collector.Store {
-					return openTest(t, Options{Dir: t.TempDir(), SegmentSize: size})
+					return openTest(t, Options{Dir: t.TempDir(), SegmentSize: size, ride: 20 * time.Millisecond})
 				},
 				Reopen: func(t *testing.T, s collector.Store) collector.Store {
 					j := s.(*Journal)
 					if err := j.Close(); err != nil {
 						t.Fatal(err)
 					}
-					return openTest(t, Options{Dir: j.opts.Dir, SegmentSize: size})
+					return openTest(t, Options{Dir: j.opts.Dir, SegmentSize: size, ride: 20 * time.Millisecond})
 				},
 			})
 		})
