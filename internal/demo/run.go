@@ -59,6 +59,9 @@ func Run(ctx context.Context, o Options, out io.Writer) (err error) {
 // perform is the demo between making and removing its world.
 func perform(ctx context.Context, s *site, o Options, v *view) (*verdict, error) {
 	v.Printf("A collector and %d agents, as processes of their own, send readings of this host for %s.", o.Agents, o.Duration)
+	if o.File != "" {
+		v.Printf("Each agent also sends the lines of %s.", o.File)
+	}
 	v.Printf("The demo breaks links and kills processes; then it counts what arrived.\n")
 	if err := s.startCollector(ctx); err != nil {
 		return nil, err

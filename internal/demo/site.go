@@ -50,7 +50,7 @@ func newSite(dir, file string, n int, died func(error)) (*site, error) {
 		if err != nil {
 			return nil, errors.Join(err, s.close())
 		}
-		s.stations = append(s.stations, &station{id: fmt.Sprintf("agent-%d", i+1), link: link})
+		s.stations = append(s.stations, &station{id: fmt.Sprintf("agent-%d", i+1), link: link, seen: figures{State: "starting"}})
 	}
 	return s, nil
 }
