@@ -18,6 +18,7 @@ import (
 type script struct {
 	b    []byte
 	step int // bytes a read returns at most
+	done chan struct{}
 }
 
 func (s *script) Read(p []byte) (int, error) {
@@ -29,7 +30,7 @@ func (s *script) Read(p []byte) (int, error) {
 	return n, nil
 }
 func (s *script) Write(p []byte) (int, error)      { return len(p), nil }
-func (s *script) Close() error                     { return nil }
+func (s *script) Close() error                     { close(s.done); return nil }
 func (s *script) LocalAddr() net.Addr              { return nil }
 func (s *script) RemoteAddr() net.Addr             { return nil }
 func (s *script) SetDeadline(time.Time) error      { return nil }
@@ -46,10 +47,9 @@ func serveScript(t *testing.T, b []byte, step int) *collector.Server {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ctx, ln) }()
-	ln.conns <- &script{b: b, step: step}
-	for accepted := false; !accepted; accepted = srv.Stats().Links == 0 && srv.Stats().Unidentified == 0 {
-		runtime.Gosched()
-	}
+	conn := &script{b: b, step: step, done: make(chan struct{})}
+	ln.conns <- conn
+	<-conn.done
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
