@@ -99,7 +99,7 @@ func TestRule10RefusedMessages(t *testing.T) {
 	}
 	l.welcome(storeA, l.match(0))
 	l.ack(3) // the segment with the dead letter goes
-	l.waitFor("unlink", func(st Stats) bool { return st.Segments == 1 })
+	l.waitFor("unlink", func(Stats) bool { return len(l.files()) == 1 })
 	kept, err := os.ReadDir(filepath.Join(l.cfg.Dir, deadFolder))
 	if err != nil || len(kept) != 1 {
 		t.Fatalf("dead letters are not kept: %v, %v", kept, err)
@@ -145,6 +145,7 @@ func TestRule10ARunOfRefusalsStopsTheLane(t *testing.T) {
 		if want := n == 2*maxRefusals; stopped != want || err != nil {
 			t.Fatal(n, stopped, err)
 		}
+		l.Ack(l.epoch(), n)
 	}
 	if _, ok, err := l.Next(l.epoch(), n+1); ok || err != nil || !l.Stats().Stopped {
 		t.Error("the lane goes on")
@@ -180,8 +181,8 @@ func TestRule12SegmentsGoWhenAcked(t *testing.T) {
 		t.Fatalf("%d files, one number of the first is not acked", n)
 	}
 	l.ack(segs[2].first - 1)
-	l.waitFor("unlink", func(st Stats) bool { return st.Segments == 2 })
-	if got := l.files(); len(got) != 2 || got[0] != segs[2].name() {
+	l.waitFor("unlink", func(Stats) bool { return len(l.files()) == 2 })
+	if got := l.files(); got[0] != segs[2].name() {
 		t.Fatalf("files %v", got)
 	}
 	s := l.snapshot()
@@ -349,4 +350,18 @@ func TestTheFolderIsReplaced(t *testing.T) {
 	l.waitFor("the folder being back", func(st Stats) bool { return st.Failing == nil })
 	l.put(4, 4)
 	l.want(1, "m1", "m2", "m3", "m4")
+}
+
+func TestAnAckDuringACommitIsNotForgotten(t *testing.T) {
+	l := openLane(t)
+	l.put(1, 2)
+	l.welcome(storeA, wire.Match{})
+	l.Ack(l.epoch(), 1)
+	if err := l.do(context.Background(), func(c *change) (bool, error) {
+		l.Ack(c.state.epoch, 2) // after the change was begun
+		return true, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	l.waitFor("the second ack", func(Stats) bool { return l.Streams()[0].Acked == 2 })
 }

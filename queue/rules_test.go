@@ -58,6 +58,23 @@ func TestRule1ABatchIsOfOneIncarnation(t *testing.T) {
 	}
 }
 
+func TestRule1RepackingKeepsBirths(t *testing.T) {
+	l := openLane(t)
+	l.put(1, 2)
+	l.reopen()
+	l.put(3, 4)
+	m := l.match(4)
+	m.FPCommon = 0xBAD // all of it gets one incarnation; the batches keep their own
+	l.welcome(storeA, m)
+	l.put(5, 6)
+	l.want(1, "m1?", "m2?", "m3?", "m4?", "m5", "m6")
+	for _, n := range []wire.Seq{1, 3, 5} {
+		if e, _, err := l.Next(l.epoch(), n); err != nil || e.To != n+1 {
+			t.Errorf("entry %d to %d joins batches of two births: %v", e.From, e.To, err)
+		}
+	}
+}
+
 func TestRule2AdoptKeepOrFork(t *testing.T) {
 	t.Run("not found keeps the epoch", func(t *testing.T) {
 		l := openLane(t)
