@@ -131,7 +131,7 @@ func BenchmarkIdleLinks(b *testing.B) {
 		addr, srv := run(b, collector.Config{Store: &sink{Store: storetest.NewMemory()}, MaxUnidentified: links})
 		var conns []net.Conn
 		measure := func() (heap, stack int64) {
-			for range 3 {
+			for range 8 {
 				runtime.GC()
 			}
 			var m runtime.MemStats

@@ -20,6 +20,7 @@ type input struct {
 
 	// owned by the reader
 	data  []byte // read and not consumed
+	err   error  // of the last read; it comes behind data
 	full  bool   // the last read filled its buffer: more is likely there
 	flow  *flow  // borrowed, or nil
 	frame []byte // for payloads while nothing is borrowed
@@ -37,12 +38,23 @@ var flows = sync.Pool{New: func() any { return new(flow) }}
 // smallFrame is the largest payload buffer that an idle link keeps.
 const smallFrame = 512
 
-// next reads one frame of at most limit bytes of payload. The payload is good
-// until the next call.
-func (in *input) next(limit int) (wire.Type, []byte, error) {
-	if len(in.data) == 0 && !in.full {
+// await waits for the first bytes of a frame. A link spends its life here, so
+// the call is shallow: the garbage collector halves a waiting goroutine's stack
+// only while little of it is in use.
+func (in *input) await() {
+	if len(in.data) > 0 || in.err != nil {
+		return
+	}
+	if !in.full {
 		in.release()
 	}
+	in.err = in.fill()
+}
+
+// next reads one frame of at most limit bytes of payload. The payload is good
+// until the next call of await or next.
+func (in *input) next(limit int) (wire.Type, []byte, error) {
+	in.await()
 	buf := in.frame
 	if in.flow != nil {
 		buf = in.flow.frame
@@ -59,25 +71,33 @@ func (in *input) next(limit int) (wire.Type, []byte, error) {
 
 // Read hands out what is buffered, or what one read of the connection brings.
 func (in *input) Read(p []byte) (int, error) {
+	if len(in.data) == 0 && in.err == nil {
+		in.err = in.fill()
+	}
 	if len(in.data) == 0 {
-		if in.full && in.flow == nil {
-			in.flow = flows.Get().(*flow)
-		}
-		buf := in.small[:]
-		if in.flow != nil {
-			buf = in.flow.read[:]
-		}
-		n, err := in.conn.Read(buf)
-		if n == 0 {
-			return 0, err
-		}
-		in.heard.Store(int64(time.Since(in.base)))
-		in.bytes.Add(int64(n))
-		in.data, in.full = buf[:n], n == len(buf) // an error comes again with the next read
+		return 0, in.err
 	}
 	n := copy(p, in.data)
 	in.data = in.data[n:]
 	return n, nil
+}
+
+// fill reads once from the connection.
+func (in *input) fill() error {
+	if in.full && in.flow == nil {
+		in.flow = flows.Get().(*flow)
+	}
+	buf := in.small[:]
+	if in.flow != nil {
+		buf = in.flow.read[:]
+	}
+	n, err := in.conn.Read(buf)
+	if n > 0 {
+		in.heard.Store(int64(time.Since(in.base)))
+		in.bytes.Add(int64(n))
+	}
+	in.data, in.full = buf[:n], n == len(buf)
+	return err
 }
 
 // release gives borrowed buffers back; what they held is gone.

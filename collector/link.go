@@ -100,6 +100,7 @@ func (l *link) run() {
 // receive handles frames until the link ends.
 func (l *link) receive() {
 	for !l.over() {
+		l.in.await()
 		t, p, err := l.next(wire.MaxFrame)
 		if err == nil {
 			l.srv.count.framesIn.Add(1)
