@@ -24,7 +24,8 @@
 // The package has no goroutines, opens nothing, logs nothing and imports none of
 // Fieldpost's packages. Every parser checks a declared size against a limit
 // before it allocates, and returns an error for any input that is not exactly
-// what the encoder produces; none panics.
+// what the encoder produces; none panics. Control frames alone may have fields
+// that are not known here.
 //
 // docs/PROTOCOL.md has the offset tables.
 package wire
