@@ -258,7 +258,7 @@ func parseTime(b []byte) time.Time {
 	if n == 0 {
 		return time.Time{}
 	}
-	return time.Unix(0, n)
+	return time.Unix(0, n).UTC()
 }
 
 // wallClock strips what a record does not hold, so that memory is what a replay
@@ -267,5 +267,5 @@ func wallClock(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
 	}
-	return time.Unix(0, t.UnixNano())
+	return time.Unix(0, t.UnixNano()).UTC()
 }

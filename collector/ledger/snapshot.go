@@ -278,7 +278,7 @@ func (d *decoder) time() time.Time {
 	if n == 0 {
 		return time.Time{}
 	}
-	return time.Unix(0, n)
+	return time.Unix(0, n).UTC()
 }
 
 func (d *decoder) boundary() wire.Boundary {
