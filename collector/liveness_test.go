@@ -166,7 +166,7 @@ func TestServeLongAfterNew(t *testing.T) {
 		x := start(t, collector.Config{Store: memory})
 		x.link("a")
 		x.end()
-		y := &fixture{T: t, ln: newListener(), log: &log{}}
+		y := &fixture{T: t, ln: newListener(), log: &lines{}}
 		srv, err := collector.New(collector.Config{Store: memory, Logger: slog.New(slog.NewTextHandler(y.log, nil))})
 		if err != nil {
 			t.Fatal(err)

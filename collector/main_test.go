@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -54,32 +53,32 @@ type fixture struct {
 	srv   *collector.Server
 	ln    *listener
 	store *store
-	log   *log
+	log   *lines
 	stop  func() // ends Serve and waits for it
 	peers []*peer
 }
 
-// log is a logger's output.
-type log struct {
+// lines is a logger's output.
+type lines struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (l *log) Write(p []byte) (int, error) {
+func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
 }
 
 // count returns how many lines have all parts.
-func (l *log) count(parts ...string) (n int) {
+func (l *lines) count(parts ...string) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-lines:
+next:
 	for line := range strings.Lines(l.b.String()) {
 		for _, p := range parts {
 			if !strings.Contains(line, p) {
-				continue lines
+				continue next
 			}
 		}
 		n++
@@ -87,7 +86,7 @@ lines:
 	return n
 }
 
-func (l *log) String() string {
+func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
@@ -106,7 +105,7 @@ func serve(t *testing.T, cfg collector.Config, f func(x *fixture)) {
 // start starts a server; without a store in cfg, on an empty one.
 func start(t *testing.T, cfg collector.Config) *fixture {
 	t.Helper()
-	x := &fixture{T: t, ln: newListener(), log: &log{}}
+	x := &fixture{T: t, ln: newListener(), log: &lines{}}
 	if cfg.Store == nil {
 		cfg.Store = &store{Store: storetest.NewMemory()}
 	}
@@ -473,4 +472,25 @@ func (x *fixture) link(id wire.AgentID) (*peer, ids) {
 
 var errStore = errors.New("disk on fire")
 
-var _ io.Writer = (*log)(nil)
+// sendThree is what package agent does for you: say hello, open a stream, send a
+// batch of three messages, wait for its ack.
+func sendThree(address string) {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		panic(err)
+	}
+	ids := newIDs()
+	out := helloFrames(wire.Hello{Agent: "pump-7"}, ids.state(wire.DefaultLane, 4))
+	out = append(out, ids.resume(1, wire.DefaultLane, 0, 4)...) // a real agent waits for the welcome first
+	out = append(out, data(1, ids.entry(1, 3))...)
+	if _, err := conn.Write(out); err != nil {
+		panic(err)
+	}
+	for acked := false; !acked; {
+		t, _, _, err := wire.ReadFrame(conn, nil, wire.MaxFrame)
+		if err != nil {
+			panic(err)
+		}
+		acked = t == wire.TypeAck
+	}
+}
