@@ -82,7 +82,7 @@ func killAgent(s *site, n int) (k kills) {
 		s.startAgent()
 		unanswered := s.unknown()
 		stop := s.produce(4, 0)
-		time.Sleep(time.Duration(s.r.Int64N(int64(60 * time.Millisecond))))
+		time.Sleep(time.Duration(s.r.Int64N(int64(120 * time.Millisecond))))
 		s.agent.kill()
 		stop()
 		st := s.restingStatus()

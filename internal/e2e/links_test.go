@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fieldpost/fieldpost/internal/faultnet"
+	"github.com/fieldpost/fieldpost/internal/oracle"
 )
 
 // noticed is how long a silent peer may go unnoticed.
@@ -19,12 +20,29 @@ func (s *site) underLoad(f func()) {
 	s.startCollector()
 	s.startAgent()
 	stop := s.produce(3, 3*time.Millisecond)
-	time.Sleep(200 * time.Millisecond)
+	s.sends(50)
 	f()
 	s.link.Heal()
-	time.Sleep(200 * time.Millisecond)
+	s.sends(50)
 	stop()
 	s.drain()
+}
+
+// sends waits until n more messages have been accepted.
+func (s *site) sends(n int) {
+	s.t.Helper()
+	count := func() (n int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, a := range s.sent {
+			if a.outcome == oracle.Accepted {
+				n++
+			}
+		}
+		return n
+	}
+	until := count() + n
+	s.eventually("the producers get on", func() bool { return count() >= until })
 }
 
 // links are the ways in which a link fails. Each is played under load.
@@ -48,7 +66,7 @@ var links = []struct {
 	{"refused", func(s *site) {
 		s.link.Refuse(true)
 		s.link.Cut()
-		time.Sleep(time.Second)
+		s.sends(50)
 	}},
 	{"stalled", func(s *site) {
 		s.link.Stall(faultnet.Up)
@@ -73,7 +91,7 @@ var links = []struct {
 	{"slow and in pieces", func(s *site) {
 		s.link.Fragment(true)
 		s.link.Delay(50 * time.Millisecond)
-		time.Sleep(time.Second)
+		s.sends(100)
 	}},
 }
 
@@ -96,9 +114,9 @@ func (s *site) mustNotice() {
 func loseAcks(s *site) {
 	for range 4 {
 		s.link.Swallow(faultnet.Down)
-		time.Sleep(150 * time.Millisecond)
+		s.sends(30)
 		s.link.Heal() // resets the connection
-		time.Sleep(100 * time.Millisecond)
+		s.sends(10)
 	}
 }
 
@@ -129,7 +147,7 @@ func TestAgentRestartedWithABacklog(t *testing.T) {
 	s := newSite(t, "")
 	for range 3 {
 		s.startAgent()
-		s.sendSome(100)
+		s.sendSome(50)
 		s.agent.signal(syscall.SIGTERM)
 		if code := s.agent.exit(t, 5*time.Second); code != 0 {
 			t.Errorf("exit code %d after SIGTERM, want 0 for --stay:\n%s", code, s.agent.said.tail())

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"bytes"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -33,6 +35,25 @@ func TestSabotagedTwins(t *testing.T) {
 				t.Fatalf("without its guarantee the scenario still passes: %v", v.Tally)
 			}
 			t.Logf("seen to fail: %v", v.Tally)
+		})
+	}
+}
+
+// TestSabotagedSchedules lets package sim play its schedules without a guarantee.
+// The schedules reach what a kill of the collector and a restored folder break;
+// a process that loses what it had not yet written is for the kills above.
+func TestSabotagedSchedules(t *testing.T) {
+	t.Parallel()
+	bin := t.TempDir() + "/sim.test"
+	if out, err := exec.Command("go", "test", "-c", "-tags", "fieldpost_sabotage", "-o", bin, "../sim").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, name := range []string{"ackfirst", "nofork"} {
+		t.Run(name, func(t *testing.T) {
+			out, code, err := output([]string{"FIELDPOST_SABOTAGE=" + name}, bin, "-test.run", "TestSchedules", "-schedules", "400")
+			if code == 0 || !bytes.Contains(out, []byte("play it again with")) {
+				t.Errorf("without its guarantee the schedules still pass: %v\n%s", err, out)
+			}
 		})
 	}
 }

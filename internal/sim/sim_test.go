@@ -22,7 +22,7 @@ import (
 
 var (
 	oneSeed   = flag.Uint64("seed", 0, "play only this schedule and print its events")
-	schedules = flag.Int("schedules", 2000, "how many schedules to play with a store in memory; a tenth of it more with a journal")
+	schedules = flag.Int("schedules", defaultSchedules, "how many schedules to play with a store in memory; a tenth of it more with a journal")
 )
 
 func TestMain(m *testing.M) {

@@ -66,7 +66,6 @@ type machine struct {
 	a      *agent.Agent // nil: not running
 	run    *run         // of a
 	backup string       // an older copy of the folder, "" if there is none
-	sent   int
 }
 
 // run is one life of an agent process. Its producers end with it.
