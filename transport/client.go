@@ -21,9 +21,11 @@ type Client struct {
 
 	// Owned by Run.
 	retry   *retry
-	session uint64 // number of the last session granted to this instance
-	loggedc Cause
-	loggeda time.Time
+	session uint64   // number of the last session granted to this instance
+	logged  struct { // the last failure that was
+		cause Cause
+		at    time.Time
+	}
 
 	rtt                    atomic.Int64
 	bytes, frames, entries atomic.Uint64
@@ -186,11 +188,11 @@ func (c *Client) failed(addr string, f *failure) time.Duration {
 // time: it is tried again after minutes.
 func (c *Client) logFailure(addr string, state State, f *failure, wait time.Duration, now time.Time) {
 	n := c.retry.failed
-	other := f.cause != c.loggedc && now.Sub(c.loggeda) >= time.Minute
+	other := f.cause != c.logged.cause && now.Sub(c.logged.at) >= time.Minute
 	if state == Waiting && n&(n-1) != 0 && !other {
 		return
 	}
-	c.loggedc, c.loggeda = f.cause, now
+	c.logged.cause, c.logged.at = f.cause, now
 	level := slog.LevelWarn
 	if state != Waiting {
 		level = slog.LevelError

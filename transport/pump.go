@@ -215,8 +215,8 @@ func (l *link) waitUntil() time.Time {
 }
 
 // leave says goodbye and lets the last acks come in, for a bounded time. What
-// waits in the outbox is left out: the collector discards a batch without its end, and it
-// is sent again another time.
+// waits in the outbox is left out: the collector discards a batch without its
+// end, and the batch is sent again another time.
 func (l *link) leave() error {
 	l.mu.Lock()
 	l.out, l.frames, l.leaving = wire.AppendJSON(l.out[:0], wire.TypeBye, wire.Bye{Reason: "shutdown"}), 1, true
