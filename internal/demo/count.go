@@ -40,7 +40,7 @@ func count(ctx context.Context, s *site) (*verdict, error) {
 	}
 	defer f.Close()
 	v := &verdict{}
-	if v.Verdict, err = sent.Judge(f); err != nil {
+	if v.Verdict, err = sent.Judge(oracle.Export(f)); err != nil {
 		return nil, err
 	}
 	if v.audit, err = journal.Audit(ctx, s.collectorDir()); err != nil {

@@ -64,7 +64,7 @@ func TestCopyOfAFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := sent.Judge(bytes.NewReader(export))
+	v, err := sent.Judge(oracle.Export(bytes.NewReader(export)))
 	if err != nil || !v.OK() || v.Stored != 20001 {
 		t.Errorf("%v, %v", &v, err)
 	}

@@ -307,7 +307,7 @@ func (s *site) judge() oracle.Verdict {
 		sent.Add(a.m, a.outcome)
 	}
 	s.mu.Unlock()
-	v, err := sent.Judge(bytes.NewReader(export))
+	v, err := sent.Judge(oracle.Export(bytes.NewReader(export)))
 	if err != nil {
 		s.t.Fatal(err)
 	}

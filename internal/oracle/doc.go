@@ -6,7 +6,7 @@
 //	                     |                           |
 //	                     +-----------> Sent <--------+
 //	                                     |
-//	            export (JSON lines) --> Judge --> Verdict
+//	            Export (JSON lines) --> Judge --> Verdict
 //
 // A sender notes each message before Send and the outcome after it. A killed
 // process leaves messages without an outcome: they may be stored or not, but not

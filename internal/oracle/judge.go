@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 )
 
@@ -100,19 +101,46 @@ func (s *Sent) Accepted() int {
 	return n
 }
 
-// stored is what the oracle reads of an export's line.
-type stored struct {
-	Agent      string  `json:"agent"`
-	Lane       string  `json:"lane"`
-	Seq        uint64  `json:"seq"`
-	Topic      string  `json:"topic"`
-	Body       *string `json:"body"`
-	BodyBase64 []byte  `json:"body_base64"`
+// Stored is one message as a store holds it.
+type Stored struct {
+	Agent, Lane string
+	Seq         uint64 // for findings only
+	Topic       string
+	Body        []byte // good until the next one
 }
 
-// Judge compares an export, JSON lines as `collector export` writes them, with
-// what was sent. It may be called again with another export.
-func (s *Sent) Judge(export io.Reader) (Verdict, error) {
+// Export reads what `collector export` writes: JSON lines.
+func Export(r io.Reader) iter.Seq2[Stored, error] {
+	return func(yield func(Stored, error) bool) {
+		for d := json.NewDecoder(r); ; {
+			var e struct {
+				Agent      string  `json:"agent"`
+				Lane       string  `json:"lane"`
+				Seq        uint64  `json:"seq"`
+				Topic      string  `json:"topic"`
+				Body       *string `json:"body"`
+				BodyBase64 []byte  `json:"body_base64"`
+			}
+			if err := d.Decode(&e); err == io.EOF {
+				return
+			} else if err != nil {
+				yield(Stored{}, fmt.Errorf("oracle: export: %w", err))
+				return
+			}
+			body := e.BodyBase64
+			if e.Body != nil {
+				body = []byte(*e.Body)
+			}
+			if !yield(Stored{e.Agent, e.Lane, e.Seq, e.Topic, body}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Judge compares all that is stored, in its order, with what was sent. It may be
+// called again with another state of the store. The error is that of stored.
+func (s *Sent) Judge(stored iter.Seq2[Stored, error]) (Verdict, error) {
 	v := Verdict{Agents: map[string]*Tally{}}
 	for _, it := range s.ordered {
 		it.stored = 0
@@ -121,18 +149,11 @@ func (s *Sent) Judge(export io.Reader) (Verdict, error) {
 		eq.free = 0
 	}
 	last := map[line]*item{} // the furthest one that was stored
-	for d := json.NewDecoder(export); ; {
-		var e stored
-		if err := d.Decode(&e); err == io.EOF {
-			break
-		} else if err != nil {
-			return v, fmt.Errorf("oracle: export: %w", err)
+	for e, err := range stored {
+		if err != nil {
+			return v, err
 		}
-		body := e.BodyBase64
-		if e.Body != nil {
-			body = []byte(*e.Body)
-		}
-		s.place(&v, last, &e, body)
+		s.place(&v, last, &e)
 	}
 	for _, it := range s.ordered {
 		switch it.outcome {
@@ -154,9 +175,9 @@ func (s *Sent) Judge(export io.Reader) (Verdict, error) {
 }
 
 // place finds the sent message that a stored one is.
-func (s *Sent) place(v *Verdict, last map[line]*item, e *stored, body []byte) {
-	what := fmt.Sprintf("agent %s lane %s number %d, %s", e.Agent, e.Lane, e.Seq, begin(e.Topic, body))
-	eq := s.items[keyOf(e.Agent, e.Lane, e.Topic, body)]
+func (s *Sent) place(v *Verdict, last map[line]*item, e *Stored) {
+	what := fmt.Sprintf("agent %s lane %s number %d, %s", e.Agent, e.Lane, e.Seq, begin(e.Topic, e.Body))
+	eq := s.items[keyOf(e.Agent, e.Lane, e.Topic, e.Body)]
 	if eq == nil || !slices.ContainsFunc(eq.list, (*item).mayBeStored) {
 		v.find(e.Agent, foreign, "never sent: %s", what)
 		return

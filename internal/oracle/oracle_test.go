@@ -61,7 +61,7 @@ func TestJudgeTellsEachFault(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			want := good
 			c.want(&want)
-			got, err := sent.Judge(strings.NewReader(c.export))
+			got, err := sent.Judge(Export(strings.NewReader(c.export)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -98,7 +98,7 @@ func TestJudgeTellsEqualMessagesByTheirOrder(t *testing.T) {
 		{[]string{"x", "x", "", "x\r", "y", ""}, false},
 		{[]string{"", "x", "x\r", "y", "", "x"}, false},
 	} {
-		v, err := sent.Judge(strings.NewReader(export(c.bodies...)))
+		v, err := sent.Judge(Export(strings.NewReader(export(c.bodies...))))
 		if err != nil || v.OK() != c.ok {
 			t.Errorf("%q: %v, %v", c.bodies, err, &v)
 		}
@@ -109,10 +109,10 @@ func TestJudgeReadsBase64AndRefusesGarbage(t *testing.T) {
 	var sent Sent
 	sent.Add(msg("p", "\xff\x00"), Accepted)
 	line := `{"agent":"pump","lane":"default","seq":1,"topic":"t","body_base64":"` + base64.StdEncoding.EncodeToString([]byte("\xff\x00")) + `"}`
-	if v, err := sent.Judge(strings.NewReader(line)); err != nil || !v.OK() {
+	if v, err := sent.Judge(Export(strings.NewReader(line))); err != nil || !v.OK() {
 		t.Errorf("%v, %v", err, &v)
 	}
-	if _, err := sent.Judge(strings.NewReader(line[:len(line)-4])); err == nil {
+	if _, err := sent.Judge(Export(strings.NewReader(line[:len(line)-4]))); err == nil {
 		t.Error("a torn export was taken for a whole one")
 	}
 }
@@ -158,7 +158,7 @@ func TestLogSurvivesAKilledSender(t *testing.T) {
 		export("d"):                false,
 		export("a", "c", "c", "d"): false,
 	} {
-		if v, err := sent.Judge(strings.NewReader(export)); err != nil || v.OK() != ok {
+		if v, err := sent.Judge(Export(strings.NewReader(export))); err != nil || v.OK() != ok {
 			t.Errorf("%s: %v, %v", export, err, &v)
 		}
 	}

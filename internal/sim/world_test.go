@@ -3,7 +3,6 @@ package sim
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,7 +10,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -292,10 +290,9 @@ func copyDir(to, from string) error {
 	return os.CopyFS(to, os.DirFS(from))
 }
 
-// stored returns everything the store holds, as an export.
-func (w *world) stored() (string, error) {
-	var out strings.Builder
-	enc := json.NewEncoder(&out)
+// stored yields everything the store holds.
+func (w *world) stored(yield func(oracle.Stored, error) bool) {
+	errEnough := errors.New("enough")
 	_, err := w.store.Read(context.Background(), "", func(s collector.Stored) error {
 		if s.Entry.IsTombstone() {
 			return fmt.Errorf("a tombstone for %s %s %d to %d (%s): nothing in a schedule drops", s.Agent, s.Stream.Lane, s.Entry.From, s.Entry.To, s.Entry.Reason)
@@ -315,28 +312,26 @@ func (w *world) stored() (string, error) {
 			if err != nil {
 				return err
 			}
-			if err := enc.Encode(map[string]any{"agent": s.Agent, "lane": s.Stream.Lane, "seq": n.Seq, "topic": m.Topic, "body_base64": m.Body}); err != nil {
-				return err
+			if !yield(oracle.Stored{Agent: string(s.Agent), Lane: string(s.Stream.Lane), Seq: uint64(n.Seq), Topic: m.Topic, Body: m.Body}, nil) {
+				return errEnough
 			}
 		}
 		return nil
 	})
-	return out.String(), err
+	if err != nil && err != errEnough {
+		yield(oracle.Stored{}, err)
+	}
 }
 
 // judge compares what was accepted with what is stored.
 func (w *world) judge() error {
-	export, err := w.stored()
-	if err != nil {
-		return err
-	}
 	var sent oracle.Sent
 	w.mu.Lock()
 	for _, t := range w.sent {
 		sent.Add(t.m, t.outcome)
 	}
 	w.mu.Unlock()
-	v, err := sent.Judge(strings.NewReader(export))
+	v, err := sent.Judge(w.stored)
 	if err != nil {
 		return err
 	}
