@@ -177,7 +177,8 @@ func (j *Journal) write() {
 			return
 		}
 		queued, riders := j.waiting()
-		if queued == 0 && !due && riders < maxRiders {
+		due = due || riders >= maxRiders
+		if queued == 0 && !due {
 			if riders > 0 && !riding {
 				riding = true
 				ride.Reset(j.opts.ride)
@@ -194,13 +195,12 @@ func (j *Journal) write() {
 			}
 			queued = n
 		}
-		for q, r := j.waiting(); q+r > 0; q, r = j.waiting() {
-			if err := j.commit(); err != nil && q == 0 {
-				break // only riders are left; they are tried again later
-			}
+		for ; queued > 0 || due; queued, _ = j.waiting() {
+			due = false
+			j.commit() // its error went to those who waited
 			runtime.Gosched()
 		}
-		if _, r := j.waiting(); r > 0 {
+		if _, r := j.waiting(); r > 0 { // came too late, or the disk did not take them
 			riding = true
 			ride.Reset(j.opts.ride)
 		}
@@ -253,7 +253,9 @@ func (j *Journal) commit() error {
 		j.publish(g)
 	} else {
 		err = fmt.Errorf("the journal could not store a commit; whether it did is not known: %w", err)
-		j.log.Error("a commit failed; it is tried again with the next", "dir", j.opts.Dir, "transactions", len(taken), "error", err)
+	}
+	if g.count > 0 {
+		j.note(err)
 	}
 	if j.buf = g.buf; cap(j.buf) > keepBuffer {
 		j.buf = nil
@@ -276,6 +278,23 @@ func (j *Journal) commit() error {
 		j.mu.Unlock()
 	}
 	return err
+}
+
+// note logs that commits fail, not more often than anyone can read, and that they
+// do not any more.
+func (j *Journal) note(err error) {
+	const often = 10 * time.Second
+	switch {
+	case err == nil && !j.failed.IsZero():
+		j.log.Info("the journal takes commits again", "dir", j.opts.Dir, "segment", segmentName(j.tail.ordinal))
+		j.failed, j.said = time.Time{}, time.Time{}
+	case err != nil && time.Since(j.said) >= often:
+		j.said = time.Now()
+		if j.failed.IsZero() {
+			j.failed = j.said
+		}
+		j.log.Error("a commit failed; the next transaction begins a new segment", "dir", j.opts.Dir, "failing_since", j.failed, "error", err)
+	}
 }
 
 // publish makes a stored group's state the visible one.

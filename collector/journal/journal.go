@@ -68,11 +68,13 @@ type Journal struct {
 	done     chan struct{} // closed by the writer when it has ended
 
 	// Owned by the writer.
-	file     file   // of the newest segment; nil: it is full of doubt, the next commit makes a new one
-	markFile file   // of the mark
-	tail     mark   // the last good commit
-	ordinal  uint64 // the highest that was ever tried
-	carry    *carry // set until the first segment is made after a crash
+	file     file      // of the newest segment; nil: it is full of doubt, the next commit makes a new one
+	markFile file      // of the mark
+	tail     mark      // the last good commit
+	ordinal  uint64    // the highest that was ever tried
+	carry    *carry    // set until the first segment is made after a crash
+	failed   time.Time // since when commits fail, zero if they do not
+	said     time.Time // when that was logged last
 	buf      []byte
 
 	mu     sync.Mutex // guards what follows

@@ -1,0 +1,38 @@
+//go:build fieldpost_sabotage
+
+package journal
+
+import (
+	"context"
+	"testing"
+
+	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/internal/sabotage"
+)
+
+// TestSabotageNoDedupe: without the comparison with W an entry that comes twice
+// is stored twice, and the audit says so. Run with FIELDPOST_SABOTAGE=nodedupe.
+func TestSabotageNoDedupe(t *testing.T) {
+	if !sabotage.NoDedupe {
+		t.Skip("FIELDPOST_SABOTAGE does not say nodedupe")
+	}
+	dir := t.TempDir()
+	j := openTest(t, Options{Dir: dir})
+	c := newClient("pump-7")
+	c.next = 4
+	_, err := c.connect(j)
+	must(t, err)
+	for range 2 {
+		_, err := j.Append(context.Background(), c.session, []collector.Append{{Stream: c.stream(), Entry: c.entry(1, 3), Time: testTime}})
+		must(t, err)
+	}
+	must(t, j.Close())
+	n := 0
+	r, err := OpenReader(dir)
+	must(t, err)
+	_, err = r.Read(context.Background(), "", func(collector.Stored) error { n++; return nil })
+	must(t, err)
+	if rep := audit(t, dir); n != 2 || rep.OK || !rep.finds(KindDoubled, c, 1, 3) {
+		t.Errorf("%d entries stored, want 2: %s", n, rep.String())
+	}
+}
