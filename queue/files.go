@@ -234,6 +234,7 @@ func (fs *files) handle(i int) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
+	prefetch(f.os)
 	fs.hold(f)
 	return f, nil
 }
