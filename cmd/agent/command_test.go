@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,6 +68,23 @@ func TestSendIntoTheFolder(t *testing.T) {
 	r := command(t, "", "status", "--dir", dir)
 	if r.code != 0 || !strings.Contains(r.out, "agent  pump-7") || !strings.Contains(r.out, "stopped") || !strings.Contains(r.out, "alarms") {
 		t.Errorf("status for people: %+v", r)
+	}
+}
+
+// Sends that meet in a folder without a daemon wait for one another.
+func TestSendsAtTheSameTime(t *testing.T) {
+	dir := t.TempDir()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if r := commandCtx(t.Context(), nil, "send", "--dir", dir, "--id", "p", "x"); r.code != 0 {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+	all.Wait()
+	if st := folderStatus(t, dir); st.Lanes[0].Accepted != 8 {
+		t.Errorf("%d of 8 messages", st.Lanes[0].Accepted)
 	}
 }
 

@@ -57,8 +57,10 @@ func Listen(dir string) (net.Listener, error) {
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // it would use addr, which may be good for this process only
 	s := &socket{Listener: l, path: path, release: release}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, fmt.Errorf("control socket: %w", errors.Join(err, s.Close()))
+	if runtime.GOOS != "linux" {
+		if err := os.Chmod(path, 0o600); err != nil {
+			return nil, fmt.Errorf("control socket: %w", errors.Join(err, s.Close()))
+		}
 	}
 	return s, nil
 }
