@@ -20,17 +20,27 @@ type claim struct {
 	granted chan struct{} // closed under mu
 }
 
+// try reserves n bytes if they are within the limit and nobody waits.
+func (b *budget) try(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiting) > 0 || b.used+n > b.limit {
+		return false
+	}
+	b.used += n
+	return true
+}
+
 // wait reserves n bytes as soon as they are within the limit. It returns false
 // if done is closed before; then nothing is reserved.
 func (b *budget) wait(n int64, done <-chan struct{}) bool {
-	b.mu.Lock()
-	if len(b.waiting) == 0 && b.used+n <= b.limit {
-		b.used += n
-		b.mu.Unlock()
+	if b.try(n) {
 		return true
 	}
+	b.mu.Lock()
 	c := &claim{n, make(chan struct{})}
 	b.waiting = append(b.waiting, c)
+	b.grant() // what was given since try
 	b.mu.Unlock()
 	select {
 	case <-c.granted:
@@ -58,13 +68,6 @@ func (b *budget) take(n int64) bool {
 	}
 	b.used += n
 	return true
-}
-
-// full reports whether a reservation of n bytes would have to wait.
-func (b *budget) full(n int64) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.waiting) > 0 || b.used+n > b.limit
 }
 
 // reserved returns how many bytes are reserved.

@@ -26,7 +26,7 @@ type Config struct {
 	MaxUnidentified int
 
 	// Memory is how many bytes of batches may lie in memory over all links, at
-	// least wire.MaxBatchSize; 0: 256 MiB. At the limit reading pauses. Batches of
+	// least 8 MiB; 0: 256 MiB. At the limit reading pauses. Batches of
 	// several lanes of one link that arrive at once may go beyond it, up to twice
 	// the limit; then the link that wants more is refused as busy.
 	Memory int64
@@ -37,6 +37,7 @@ type Config struct {
 const (
 	defaultUnidentified = 1024
 	defaultMemory       = 256 << 20
+	minMemory           = 8 << 20 // above a batch of wire.MaxBatchSize
 
 	helloTimeout = 10 * time.Second // from accept until hello and histories are complete
 	drainTimeout = 2 * time.Second  // at a shutdown, for entries that have come whole
@@ -44,7 +45,6 @@ const (
 	writeTimeout = 10 * time.Second // for one write; the heartbeat may end the link earlier
 
 	maxHelloBounds = 1 << 18   // boundaries over all streams of one hello
-	maxPending     = 4096      // entries of a link that wait for the store; reading pauses
 	maxUnwritten   = 256 << 10 // bytes of frames, acks apart, that a peer may leave unread
 	maxRefusers    = 64        // links refused at the door that still wait for their last frame
 )
@@ -74,8 +74,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("collector: window of %d bytes: set at least the fragment, %d", c.Window, c.Fragment)
 	case c.MaxUnidentified < 0:
 		return c, fmt.Errorf("collector: MaxUnidentified %d: set at least 1", c.MaxUnidentified)
-	case c.Memory < wire.MaxBatchSize:
-		return c, fmt.Errorf("collector: memory of %d bytes: set at least %d, the size of one batch", c.Memory, wire.MaxBatchSize)
+	case c.Memory < minMemory:
+		return c, fmt.Errorf("collector: memory of %d bytes: set at least %d, so that every batch fits", c.Memory, minMemory)
 	}
 	return c, nil
 }

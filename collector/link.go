@@ -54,7 +54,7 @@ type link struct {
 	pacer  *heartbeat.Pacer // nil before the welcome
 	sentAt time.Duration    // last bytes out, after in.base
 	timed  time.Time        // when the round trip was measured last
-	paused bool             // the reader waits for memory or the store: silence is not the peer's
+	paused bool             // the reader waits for memory: silence is not the peer's
 }
 
 // ending is why a link ends.
@@ -170,7 +170,6 @@ func (l *link) end(e ending) {
 		return
 	}
 	close(l.done)
-	l.pending.wake()
 	l.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 }
 
@@ -257,7 +256,7 @@ func (l *link) part(e *ending) {
 // release gives back what the link held of the memory for batches.
 func (l *link) release() {
 	for _, st := range l.streams {
-		l.srv.memory.give(int64(st.part.size))
+		l.srv.memory.give(st.part.room.memory)
 	}
 	l.in.release()
 }

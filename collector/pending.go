@@ -13,13 +13,13 @@ import (
 
 // pending is what a link has for the store, in the order in which it came. A
 // goroutine, the worker, hands it over and exists only while there is some; what
-// comes while it is busy is the next group. The reader never waits for the store
-// (but for [pending.pause]), so pings are answered while it stalls.
+// comes while it is busy is the next group. The reader never waits for the store,
+// so pings are answered while it stalls; the windows bound what gathers.
 type pending struct {
 	link *link
 
 	mu        sync.Mutex
-	idle      sync.Cond // the worker has taken a group or is done, or the link has ended
+	idle      sync.Cond // the worker has nothing left
 	queue     []work
 	announced []*stream // with news for the store
 	working   bool
@@ -35,7 +35,7 @@ type work struct {
 	stream *stream
 	resume *wire.Resume // opens the stream; nil: an entry
 	entry  wire.Entry
-	size   int64 // reserved bytes of memory
+	room   room
 	time   time.Time
 }
 
@@ -82,29 +82,6 @@ func (p *pending) start() {
 	}
 }
 
-// full reports whether the reader has to wait.
-func (p *pending) full() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.queue) >= maxPending
-}
-
-// pause waits until there is room again, or the link has ended.
-func (p *pending) pause() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for len(p.queue) >= maxPending && !p.link.over() {
-		p.idle.Wait()
-	}
-}
-
-// wake wakes whoever waits, because the link has ended.
-func (p *pending) wake() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.idle.Broadcast()
-}
-
 // drain waits until everything has been handed over, but not long.
 func (p *pending) drain() {
 	p.mu.Lock()
@@ -133,10 +110,8 @@ func (p *pending) discard() {
 // clear gives back the memory of a list of work.
 func (p *pending) clear(list []work) {
 	for i := range list {
-		p.link.srv.memory.give(list[i].size)
-		if st := list[i].stream; list[i].resume == nil {
-			st.lane.pending.Add(-list[i].size)
-		}
+		p.link.srv.memory.give(list[i].room.memory)
+		list[i].stream.lane.pending.Add(-list[i].room.window)
 		list[i] = work{}
 	}
 }
@@ -154,7 +129,6 @@ func (p *pending) work() {
 		}
 		group := p.queue
 		p.queue = p.items[:0]
-		p.idle.Broadcast() // there is room again
 		news := p.news()
 		p.mu.Unlock()
 

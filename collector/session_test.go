@@ -331,11 +331,11 @@ func TestAcceptWaitsErrorsOut(t *testing.T) {
 
 // At the limit of the memory reading pauses; nothing is dropped.
 func TestMemoryPausesReading(t *testing.T) {
-	serve(t, collector.Config{Memory: wire.MaxBatchSize, Heartbeat: time.Second}, func(x *fixture) {
+	serve(t, collector.Config{Memory: 8 << 20, Heartbeat: time.Second}, func(x *fixture) {
 		release := x.store.stall()
 		i := newIDs()
 		var peers []*peer
-		for _, id := range []wire.AgentID{"a", "b", "c"} {
+		for _, id := range []wire.AgentID{"a", "b", "c", "d", "e"} {
 			p := x.dial()
 			p.hello(wire.Hello{Agent: id}, i.state("default", 9))
 			p.send(i.resume(1, "default", 0, 9))
@@ -343,7 +343,7 @@ func TestMemoryPausesReading(t *testing.T) {
 			go p.send(data(1, i.entryOf("default", 1, 3, 1000<<10)))
 		}
 		time.Sleep(20 * time.Second)
-		if n := x.srv.Stats().Memory; n > wire.MaxBatchSize {
+		if n := x.srv.Stats().Memory; n > 8<<20 {
 			x.Errorf("%d bytes reserved", n)
 		}
 		for _, a := range x.srv.Agents() {
@@ -360,11 +360,11 @@ func TestMemoryPausesReading(t *testing.T) {
 
 // Batches of several lanes that arrive at once never wait for each other.
 func TestMemoryIsNoDeadlock(t *testing.T) {
-	serve(t, collector.Config{Memory: wire.MaxBatchSize}, func(x *fixture) {
+	serve(t, collector.Config{Memory: 8 << 20}, func(x *fixture) {
 		p := x.dial()
 		var lanes []ids
 		var states []wire.StreamState
-		names := []wire.Lane{"a", "b", "c"}
+		names := []wire.Lane{"a", "b", "c", "d", "e"}
 		for _, lane := range names {
 			i := newIDs()
 			lanes, states = append(lanes, i), append(states, i.state(lane, 9))
@@ -375,18 +375,15 @@ func TestMemoryIsNoDeadlock(t *testing.T) {
 			p.send(i.resume(uint32(n), names[n], 0, 9))
 			parts = append(parts, wire.Fragments{Stream: uint32(n), Entry: i.entryOf(names[n], 1, 4, 1000<<10)})
 		}
-		// All three begin; the third is beyond twice the memory.
-		for n := range parts[:2] {
-			p.send(parts[n].Append(nil))
-		}
-		go func() {
-			for !parts[0].Done() {
-				p.send(parts[0].Append(nil))
-				p.send(parts[1].Append(nil))
+		// Four fit into twice the memory, not five.
+		for !parts[3].Done() {
+			for n := range parts[:4] {
+				p.send(parts[n].Append(nil))
 			}
-		}()
-		p.ack(0, 4)
-		p.ack(1, 4)
+		}
+		for n := range uint32(4) {
+			p.ack(n, 4)
+		}
 		for n := range lanes {
 			next := wire.Fragments{Stream: uint32(n), Entry: lanes[n].entryOf(names[n], 5, 8, 1000<<10)}
 			go p.send(next.Append(nil))

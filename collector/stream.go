@@ -36,14 +36,28 @@ type stream struct {
 
 // lane is what the streams of one lane share.
 type lane struct {
-	pending atomic.Int64 // bytes that have come, or begun to, and are not answered
+	pending atomic.Int64 // what counts against its window: has come, or begun to, and is not answered
 }
+
+// entryCost is what an entry counts against the window beside its batch;
+// entryMemory, what it takes in memory.
+const (
+	entryCost   = 64
+	entryMemory = 256
+)
 
 // part is a batch of which the first fragments have come.
 type part struct {
 	entry wire.Entry
-	size  int    // bytes of the whole batch, reserved in the memory; 0: none is on its way
+	size  int    // bytes of the whole batch; 0: none is on its way
 	data  []byte // what has come
+	room  room
+}
+
+// room is what an entry holds until it is answered.
+type room struct {
+	memory int64 // reserved bytes
+	window int64 // counted in lane.pending
 }
 
 // firstGrowth is how much is allocated for a batch before its bytes come.
@@ -79,13 +93,14 @@ func (l *link) onData(p []byte) error {
 	case len(first) > l.srv.cfg.Fragment:
 		return l.fragmentTooLong(len(first))
 	}
-	if err := l.admit(st, size); err != nil {
+	r, err := l.admit(st, size)
+	if err != nil {
 		return err
 	}
 	if size == 0 {
-		return l.entry(st, e, 0)
+		return l.entry(st, e, r)
 	}
-	st.part = part{entry: e, size: size}
+	st.part = part{entry: e, size: size, room: r}
 	l.incomplete++
 	return l.fragment(st, first)
 }
@@ -114,37 +129,34 @@ func (l *link) fragmentTooLong(n int) error {
 
 // admit waits until there is room for an entry with a batch of so many bytes.
 //
-// An agent that goes back to W+1 forgets what it had on its way, so up to two
-// windows may lie here; and one entry larger than the window may come alone.
+// An entry larger than the window may come alone, so none counts for more than
+// the window. An agent that goes back to W+1 forgets what it had on its way, so
+// up to two windows may lie here.
 //
 // A link that has parts of batches never waits for memory: what it waited for
 // could be held by other links that wait as well.
-func (l *link) admit(st *stream, size int) error {
-	if have := st.lane.pending.Load(); have > 0 && have+int64(size) > int64(2*l.srv.cfg.Window+l.srv.cfg.Fragment) {
-		return fmt.Errorf("lane %s has %d bytes on their way, %d more are beyond the window of %d", st.Lane, have, size, l.srv.cfg.Window)
-	}
-	n := int64(size)
-	if l.pending.full() {
-		l.pause(true)
-		l.pending.pause()
-		l.pause(false)
+func (l *link) admit(st *stream, size int) (room, error) {
+	window := int64(l.srv.cfg.Window)
+	r := room{memory: int64(size) + entryMemory, window: min(int64(size)+entryCost, window)}
+	if have := st.lane.pending.Load(); have+r.window > 2*window {
+		return room{}, fmt.Errorf("lane %s has %d bytes on their way, %d more are beyond the window of %d", st.Lane, have, size, window)
 	}
 	switch memory := &l.srv.memory; {
-	case size == 0:
-	case l.incomplete > 0 && memory.full(n):
-		if !memory.take(n) {
-			return l.srv.busy("the collector's memory for batches is full")
+	case memory.try(r.memory):
+	case l.incomplete > 0:
+		if !memory.take(r.memory) {
+			return room{}, l.srv.busy("the collector's memory for batches is full")
 		}
 	default:
 		l.pause(true)
-		granted := memory.wait(n, l.done)
+		granted := memory.wait(r.memory, l.done)
 		l.pause(false)
 		if !granted {
-			return errEnded
+			return room{}, errEnded
 		}
 	}
-	st.lane.pending.Add(n)
-	return nil
+	st.lane.pending.Add(r.window)
+	return r, nil
 }
 
 // errEnded is returned where the link has ended meanwhile.
@@ -159,19 +171,16 @@ func (l *link) fragment(st *stream, b []byte) error {
 	if !whole {
 		return nil
 	}
-	e, size := st.part.entry, st.part.size
+	e, r := st.part.entry, st.part.room
 	e.Batch = st.part.data
-	if err := l.entry(st, e, size); err != nil {
-		return err
-	}
 	st.part = part{}
 	l.incomplete--
-	return nil
+	return l.entry(st, e, r)
 }
 
 // entry verifies a whole entry, so that the store never holds one that cannot be
 // read, and hands it on.
-func (l *link) entry(st *stream, e wire.Entry, size int) error {
+func (l *link) entry(st *stream, e wire.Entry, r room) error {
 	b, err := e.Check()
 	if err == nil && !e.IsTombstone() {
 		if err = b.Check(); err == nil && b.Lane != st.Lane {
@@ -179,9 +188,10 @@ func (l *link) entry(st *stream, e wire.Entry, size int) error {
 		}
 	}
 	if err != nil {
+		l.srv.memory.give(r.memory)
 		return fmt.Errorf("stream %d (lane %s), entry %d to %d: %w", st.number, st.Lane, e.From, e.To, err)
 	}
 	l.srv.count.entries.Add(1)
-	l.pending.push(work{stream: st, entry: e, size: int64(size), time: time.Now()})
+	l.pending.push(work{stream: st, entry: e, room: r, time: time.Now()})
 	return nil
 }
