@@ -118,7 +118,10 @@ func TestCutAfterLetsSoManyBytesThrough(t *testing.T) {
 		line.CutAfter(Up, 4)
 		send(t, a, "fourteen bytes")
 		send(t, c, "the other way")
-		receive(t, c, "four")
+		b := make([]byte, 100)
+		if n, err := c.Read(b); err != nil || string(b[:n]) != "four" {
+			t.Fatalf("read %q, %v", b[:n], err)
+		}
 		receiveErr(t, c, syscall.ECONNRESET)
 		receiveErr(t, a, syscall.ECONNRESET)
 	})

@@ -105,6 +105,18 @@ func TestJudgeTellsEqualMessagesByTheirOrder(t *testing.T) {
 	}
 }
 
+// Of equal messages the one that is missing is the one that keeps the order.
+func TestJudgeBlamesTheEqualMessageThatFits(t *testing.T) {
+	var sent Sent
+	for _, b := range []string{"x", "y", "x"} {
+		sent.Add(msg("p", b), Accepted)
+	}
+	v, err := sent.Judge(Export(strings.NewReader(export("y", "x"))))
+	if err != nil || v.Missing != 1 || v.Misplaced != 0 || !strings.Contains(v.Findings[0], "message 1 of") {
+		t.Errorf("%v, %v; want the first message missing", &v, err)
+	}
+}
+
 func TestJudgeReadsBase64AndRefusesGarbage(t *testing.T) {
 	var sent Sent
 	sent.Add(msg("p", "\xff\x00"), Accepted)
