@@ -184,7 +184,7 @@ func TestDamageAnywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	seed := uint64(1)
-	rounds := 150
+	rounds := 60
 	if testing.Short() {
 		rounds = 20
 	}

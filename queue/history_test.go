@@ -70,7 +70,7 @@ func (m *mirror) drop(from, to wire.Seq) (n uint64) {
 // TestRandomHistories compares a lane with the mirror over random histories of
 // puts, faults, acks, drops, refusals, restarts, crashes and welcomes.
 func TestRandomHistories(t *testing.T) {
-	seeds := 25
+	seeds := 12
 	if testing.Short() {
 		seeds = 8
 	}
