@@ -20,6 +20,7 @@ var outcomes = []struct {
 	{agent.ErrUncertain, "uncertain", daemon.Unknown},
 	{control.ErrNoAnswer, "no-answer", daemon.Unknown},
 	{agent.ErrFull, "full", daemon.TryLater},
+	{errDiskFull, "disk-full", daemon.TryLater},
 	{agent.ErrInUse, "in-use", daemon.TryLater},
 	{agent.ErrClosed, "closed", daemon.TryLater},
 	{agent.ErrIdentity, "identity", daemon.BadConfig},
