@@ -105,7 +105,8 @@ func killCollector(s *site, n int) (k kills) {
 	s.startAgent()
 	stored := storedUpTo{dir: s.collectorDir}
 	for k.rounds < n {
-		s.link.Delay(time.Duration(s.r.Int64N(int64(4 * time.Millisecond))))
+		// Acks are on their way for a while, so that some of them are when it dies.
+		s.link.Delay(time.Duration(s.r.Int64N(int64(20 * time.Millisecond))))
 		s.startCollector()
 		stop := s.produce(4, 0)
 		s.eventually("the agent is connected", func() bool {

@@ -69,14 +69,10 @@ func newSite(t *testing.T, sabotage string) *site {
 		s.b = get(t, sabotaged)
 		s.env = []string{"FIELDPOST_SABOTAGE=" + sabotage}
 	}
-	// Short paths: a socket lives in the agent's folder.
-	dir, err := os.MkdirTemp("", "e2e-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := t.TempDir()
 	s.agentDir, s.collectorDir = filepath.Join(dir, "agent"), filepath.Join(dir, "collector")
 	s.listen = freePort(t)
+	var err error
 	if s.link, err = faultnet.NewProxy(s.listen, *seed); err != nil {
 		t.Fatal(err)
 	}
