@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"strings"
 
-	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/fieldpost/fieldpost/wire"
 )
@@ -59,7 +59,7 @@ func (d *damage) Unwrap() error { return d.cause }
 func isDamage(err error) bool {
 	var d *damage
 	var p *fault
-	for _, known := range []error{bbolt.ErrInvalid, bbolt.ErrVersionMismatch, bbolt.ErrChecksum} {
+	for _, known := range []error{berrors.ErrInvalid, berrors.ErrVersionMismatch, berrors.ErrChecksum} {
 		if errors.Is(err, known) {
 			return true
 		}

@@ -95,10 +95,13 @@ func (r *recovery) run() error {
 	r.change = &change{state: state{oldest: 1, next: 1, commit: 1}}
 	for len(r.segs) > 0 {
 		seg := r.segs[len(r.segs)-1]
-		f, h, s, err := r.open(seg)
+		f, s, err := r.open(seg)
 		if err == nil {
-			err = r.adopt(f, h, s)
+			err = r.adopt(f, s)
 			f.close()
+			if err != nil {
+				return err
+			}
 			break
 		}
 		if !isDamage(err) {
@@ -143,10 +146,10 @@ func (r *recovery) returned() error {
 
 // open reads a segment's head and state, and checks whose it is. The caller
 // closes the file.
-func (r *recovery) open(seg segment) (*file, head, state, error) {
+func (r *recovery) open(seg segment) (*file, state, error) {
 	f, err := openFile(filepath.Join(r.dir, seg.name()), false, true)
 	if err != nil {
-		return nil, head{}, state{}, err
+		return nil, state{}, err
 	}
 	h, s, err := f.load()
 	switch {
@@ -158,16 +161,16 @@ func (r *recovery) open(seg segment) (*file, head, state, error) {
 	case h.ordinal != seg.ordinal || h.first != seg.first:
 		err = &damage{f.path, fmt.Errorf("its head says %s", segment{h.ordinal, h.first}.name())}
 	default:
-		return f, h, s, nil
+		return f, s, nil
 	}
 	f.close()
-	return nil, head{}, state{}, err
+	return nil, state{}, err
 }
 
 // adopt takes a file's state, and the last commit of the file with it unless the
 // lane was closed in order (rule 5): its bytes may read well from the cache of
 // the system and not be on disk.
-func (r *recovery) adopt(f *file, _ head, s state) error {
+func (r *recovery) adopt(f *file, s state) error {
 	r.change.state = s
 	r.change.link, r.change.drops = true, true
 	if s.clean || s.commit >= s.next {
