@@ -156,6 +156,20 @@ func TestDamageWhileOpen(t *testing.T) {
 	l.want(1, "corrupt", "corrupt", "corrupt", "m4")
 }
 
+func TestDamageWhileIdle(t *testing.T) {
+	l := openLane(t)
+	l.put(1, 3)
+	if err := os.Truncate(l.Queue.files.tail.path, 0); err != nil {
+		t.Fatal(err)
+	}
+	l.mu.Lock()
+	l.recent = ring{}
+	l.mu.Unlock()
+	l.want(1, "corrupt", "corrupt", "corrupt") // no Put comes that would find out
+	l.put(4, 4)
+	l.want(4, "m4")
+}
+
 func TestDamageDescriptorGone(t *testing.T) {
 	l := openLane(t)
 	l.put(1, 3)

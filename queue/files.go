@@ -39,6 +39,9 @@ type files struct {
 	before   map[uint64]uint64   // by ordinal, bytes of batches before the segment
 }
 
+// errTailLost: the newest segment cannot be read until the lane has begun another.
+var errTailLost = errors.New("the newest segment met a fault")
+
 // gap is an error: numbers that should be held and cannot be found.
 type gap struct {
 	span
@@ -218,7 +221,7 @@ func verify(s *state, lane wire.Lane, data []byte) (block, error) {
 func (fs *files) handle(i int) (*file, error) {
 	if i == len(fs.segs)-1 {
 		if err := fs.tail.broken(); err != nil {
-			return nil, fmt.Errorf("the newest segment cannot be read until the lane has begun another one: %w", err)
+			return nil, fmt.Errorf("%w: %w", errTailLost, err)
 		}
 		return fs.tail, nil
 	}

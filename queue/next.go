@@ -24,7 +24,7 @@ const (
 // a tombstone for them and returns that. An error is a disk that cannot be read
 // now; asking again later is right.
 func (q *Queue) Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, bool, error) {
-	for {
+	for renewed := false; ; {
 		q.mu.Lock()
 		s, stopped := q.shown, q.stopped
 		blocks := q.recent.from(n, readAhead)
@@ -51,6 +51,12 @@ func (q *Queue) Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, bool, error) {
 		}
 		if now := q.snapshot(); now.oldest > n {
 			continue // its file was deleted meanwhile: it is acked
+		}
+		if errors.Is(err, errTailLost) && !renewed { // any commit begins another one
+			renewed = true
+			if q.do(context.Background(), func(*change) (bool, error) { return true, nil }) == nil {
+				continue
+			}
 		}
 		var g *gap
 		if !errors.As(err, &g) {
