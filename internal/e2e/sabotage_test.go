@@ -27,14 +27,21 @@ func TestSabotagedTwins(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, c.name)
-			s.patience = 5 * time.Second
-			c.play(s)
-			v := s.judge()
-			if c.faults(&v) == 0 {
-				t.Fatalf("without its guarantee the scenario still passes: %v", v.Tally)
+			// A kill has to fall into the moment that the guarantee covers: one try may
+			// miss it.
+			var v oracle.Verdict
+			for range 6 {
+				s := newSite(t, c.name)
+				s.patience = 5 * time.Second
+				c.play(s)
+				v = s.judge()
+				s.stop()
+				if c.faults(&v) > 0 {
+					t.Logf("seen to fail: %v", v.Tally)
+					return
+				}
 			}
-			t.Logf("seen to fail: %v", v.Tally)
+			t.Errorf("without its guarantee the scenario still passes: %v", v.Tally)
 		})
 	}
 }

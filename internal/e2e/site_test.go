@@ -123,6 +123,15 @@ func (s *site) startCollector() {
 	}
 }
 
+// stop ends both processes.
+func (s *site) stop() {
+	for _, p := range []*process{s.agent, s.collector} {
+		if p != nil {
+			p.kill()
+		}
+	}
+}
+
 // config writes a configuration file for an agent or a collector.
 func (s *site) config(of string) string {
 	text := fmt.Sprintf("heartbeat: {interval: %s}\n", beat)
