@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/collector/ledger"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -211,9 +212,23 @@ func TestAuditNamesWhatTheStoreLost(t *testing.T) {
 	}
 }
 
-// TestAuditComparesSnapshots puts a snapshot that counts wrongly, with a good
-// checksum, into a segment's head.
+// TestAuditComparesSnapshots puts snapshots that say something else than the
+// records, with a good checksum, into a segment's head.
 func TestAuditComparesSnapshots(t *testing.T) {
+	for what, change := range map[string]func(m agents){
+		"an agent less": func(m agents) { delete(m, "pump-9") },
+		"other counts": func(m agents) {
+			a := m["pump-9"]
+			s := a.Streams()[0]
+			a.ApplyEntry(ledger.Settled{Time: testTime, Lane: s.Lane, Epoch: s.Epoch, From: 1, To: 1, Incarnation: s.History.At(1)})
+		},
+		"another session": func(m agents) { m["pump-9"].ApplyParting(ledger.Parting{Time: testTime}) },
+	} {
+		t.Run(what, func(t *testing.T) { falseSnapshot(t, change) })
+	}
+}
+
+func falseSnapshot(t *testing.T, change func(agents)) {
 	dir := smallJournal(t, true)
 	ordinals, err := listSegments(dir)
 	must(t, err)
@@ -224,7 +239,7 @@ func TestAuditComparesSnapshots(t *testing.T) {
 	must(t, err)
 	m, err := readSnapshot(path, &h)
 	must(t, err)
-	delete(m, "pump-9")
+	change(m)
 	snap := m.appendSnapshot(nil)
 	old := h.records()
 	h.snapshot, h.crc = uint32(len(snap)), crc32.Checksum(snap, wire.Castagnoli)

@@ -187,8 +187,12 @@ func TestRule5FailedStep(t *testing.T) {
 					name = "write"
 				}
 				if times == "once" {
+					ordinal := j.tail.ordinal
 					d.fail[name] = 1
 					must(t, c.send(j, 2))
+					if j.tail.ordinal == ordinal {
+						t.Error("after a fault the same file was written again")
+					}
 				} else {
 					d.fail[name] = -1
 					for range 3 {

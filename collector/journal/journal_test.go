@@ -230,6 +230,27 @@ func TestRidersTimeOut(t *testing.T) {
 	})
 }
 
+// TestRidersOutliveAFault: an announcement whose commit failed is written with a
+// later one.
+func TestRidersOutliveAFault(t *testing.T) {
+	d := &faulty{fail: map[string]int{}}
+	j := openTest(t, Options{Dir: t.TempDir(), disk: d})
+	c := newClient("pump-7")
+	c.next = 5
+	_, err := c.connect(j)
+	must(t, err)
+	must(t, j.Announce(context.Background(), c.session, []collector.Announcement{{Stream: c.stream(), Next: 9}}))
+	d.fail["write"] = -1
+	if err := c.send(j, 1); !errors.Is(err, errFault) {
+		t.Fatalf("append gives %v", err)
+	}
+	delete(d.fail, "write")
+	must(t, c.send(j, 1))
+	if n := j.agent(c.id).Backlog(); n != 7 {
+		t.Errorf("backlog %d, want 7", n)
+	}
+}
+
 // TestReadInBoundedMemory reads a journal of many segments whose batches are
 // large, and looks at what is allocated.
 func TestReadInBoundedMemory(t *testing.T) {

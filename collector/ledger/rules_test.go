@@ -157,6 +157,11 @@ func TestRule11AnnouncedUntilSettledOrExplained(t *testing.T) {
 	if n := a.Backlog(); n != 6 || a.Unexplained() != nil {
 		t.Errorf("backlog %d, unexplained %v", n, a.Unexplained())
 	}
+	if older := (Announced{wire.DefaultLane, epoch(1), 6}); a.Announce(older) {
+		t.Error("an announcement of less than is known counts as new")
+	} else if a.ApplyAnnounce(older); a.Pending(a.Stream(wire.DefaultLane, epoch(1))) != 6 {
+		t.Error("an announcement of less than is known was taken")
+	}
 	// A hello alone changes nothing, whatever it tells: the agent may relabel yet.
 	session(a, 2)
 	if a.Unexplained() != nil {
