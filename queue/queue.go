@@ -60,22 +60,25 @@ type Queue struct {
 	raw      []byte        // scratch: the records of one batch
 	closeErr error         // read after ended
 
-	mu         sync.Mutex
-	shown      state         // what is committed; the only thing readers see (rule 6)
-	recent     ring          // what was committed last, for Next
-	waiting    *group        // puts that the writer has not taken
-	room       chan struct{} // closed when the writer takes waiting; nil if nobody asks
-	ops        []*op
-	pending    mark // an ack that is not committed
-	ackAt      time.Time
-	ackMoved   chan struct{} // closed when pending moves; nil if nobody asks
-	refusals   int
-	stopped    bool // by refusals
-	welcomed   bool
-	closing    bool
-	failing    error // why the lane accepts nothing at the moment
-	commits    uint64
-	oldestTime stamp
+	mu           sync.Mutex
+	shown        state         // what is committed; the only thing readers see (rule 6)
+	recent       ring          // what was committed last, for Next
+	waiting      *group        // puts that the writer has not taken
+	room         chan struct{} // closed when the writer takes waiting; nil if nobody asks
+	ops          []*op
+	pending      mark // an ack that is not committed
+	ackAt        time.Time
+	ackMoved     chan struct{} // closed when pending moves; nil if nobody asks
+	refusals     int
+	stopped      bool // by refusals
+	welcomed     bool
+	behind       wire.Seq // from here on the store lacks what had been acked, 0: it does not
+	asked        asked
+	announceable wire.Seq // Next of the last resume
+	closing      bool
+	failing      error // why the lane accepts nothing at the moment
+	commits      uint64
+	oldestTime   stamp
 }
 
 // stamp is the time of a message, remembered.
@@ -166,7 +169,7 @@ func (q *Queue) Close() error {
 func (q *Queue) Flush(ctx context.Context) error {
 	q.mu.Lock()
 	target := q.shown.next - 1
-	for q.acked() < target {
+	for q.settled() < target {
 		if q.ackMoved == nil {
 			q.ackMoved = make(chan struct{})
 		}
@@ -187,6 +190,16 @@ func (q *Queue) Flush(ctx context.Context) error {
 
 // acked returns the largest number acked, committed or not. mu is held.
 func (q *Queue) acked() wire.Seq { return max(q.shown.acked(), q.pending.upto) }
+
+// settled is the largest number up to which the store has everything: what is
+// acked, unless a welcome has shown that the store was set back (rule 3). The
+// caller holds mu.
+func (q *Queue) settled() wire.Seq {
+	if q.behind > 0 {
+		return min(q.acked(), q.behind-1)
+	}
+	return q.acked()
+}
 
 // snapshot returns the committed state.
 func (q *Queue) snapshot() state {

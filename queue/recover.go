@@ -11,8 +11,8 @@ import (
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-// recover takes over what a folder holds and begins a new incarnation in a new
-// segment. Nothing that is there is changed before that segment is on disk.
+// recover takes over what a folder holds and begins a new incarnation. Nothing
+// that is there is changed before that is on disk.
 func (q *Queue) recover(ctx context.Context) error {
 	dir := q.cfg.Dir
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
@@ -58,7 +58,7 @@ func (q *Queue) recover(ctx context.Context) error {
 	c.silent = true
 	q.shown = *s // rotate and reclaim read by it
 	q.files.segs = r.segs
-	if err := q.rotate(c); err != nil {
+	if err := q.resume(&r); err != nil {
 		return err
 	}
 	for _, seg := range r.damaged {
@@ -71,6 +71,24 @@ func (q *Queue) recover(ctx context.Context) error {
 	return nil
 }
 
+// resume commits the new incarnation: into the old tail if the last process has
+// closed it in order and it has room, so that many short runs do not leave as
+// many files; else into a new segment (rule 5).
+func (q *Queue) resume(r *recovery) error {
+	if r.clean && len(r.damaged) == 0 {
+		f, err := openFile(filepath.Join(r.dir, r.segs[len(r.segs)-1].name()), false, false)
+		if err != nil {
+			q.log.Warn("the old tail cannot be written, a new segment takes its place", "error", err)
+		} else if f.size < q.cfg.SegmentSize/2 {
+			q.files.tail = f
+			return q.commit(r.change)
+		} else if err := f.close(); err != nil {
+			return err
+		}
+	}
+	return q.rotate(r.change)
+}
+
 // recovery rebuilds a lane's state from its files, without changing any but for
 // copies in quarantine.
 type recovery struct {
@@ -81,7 +99,8 @@ type recovery struct {
 	now      func() time.Time
 	segs     []segment // what is left to read from; damaged ones are taken out
 	damaged  []segment // their content is in change, or in quarantine
-	change   *change   // what the new segment begins with
+	change   *change   // what the new incarnation begins with
+	clean    bool      // the newest segment was closed in order
 	warnings []string
 }
 
@@ -173,6 +192,7 @@ func (r *recovery) open(seg segment) (*file, state, error) {
 func (r *recovery) adopt(f *file, s state) error {
 	r.change.state = s
 	r.change.link, r.change.drops = true, true
+	r.clean = s.clean
 	if s.clean || s.commit >= s.next {
 		return nil
 	}
@@ -245,6 +265,10 @@ func (r *recovery) salvage(seg segment) error {
 		s.bytes += uint64(len(data))
 	}
 	r.change.link, r.change.drops = true, true
-	r.warn("of segment %s, numbers %d to %d were taken over", seg.name(), base, s.next-1)
+	if s.next > base {
+		r.warn("of segment %s, numbers %d to %d were taken over", seg.name(), base, s.next-1)
+	} else {
+		r.warn("of segment %s, nothing could be taken over", seg.name())
+	}
 	return nil
 }

@@ -126,11 +126,17 @@ func (q *Queue) mend() error {
 
 // reclaim finds the segments that a change makes useless: of every number in
 // them it holds an ack or a tombstone, and boundaries and next are in it anyway
-// (rule 12). It moves the oldest held number up. segs ends with the file that
+// (rule 12). While the store is behind, an ack counts for nothing there (rule 3).
+// It moves the oldest held number up. segs ends with the file that
 // the change goes into.
 func (q *Queue) reclaim(c *change, segs []segment) {
 	s := &c.state
 	acked := s.acked()
+	q.mu.Lock()
+	if q.behind > 0 {
+		acked = min(acked, q.behind-1)
+	}
+	q.mu.Unlock()
 	c.gone = nil
 	oldest, prefix := s.oldest, true
 	for i := 0; i+1 < len(segs); i++ {

@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/fieldpost/fieldpost/wire"
@@ -23,13 +22,43 @@ func (q *Queue) Store() wire.StoreID {
 // Streams returns what a hello says of the lane: its one stream, synced state
 // only. The caller owns the result.
 func (q *Queue) Streams() []wire.StreamState {
-	s := q.snapshot()
-	return []wire.StreamState{{Lane: q.cfg.Lane, Epoch: s.epoch, Next: s.next, Acked: s.acked(), Boundaries: newest(s.history)}}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return []wire.StreamState{q.told(&q.shown).Window(q.asked.below, maxTold)}
 }
 
-// newest returns the boundaries a hello has room for, in a slice of their own.
-func newest(h wire.History) wire.History {
-	return slices.Clone(h[max(0, len(h)-wire.MaxHelloBounds):])
+// told is what there is to tell of a state, in one hello or in several.
+func (q *Queue) told(s *state) wire.StreamState {
+	return wire.StreamState{Lane: q.cfg.Lane, Epoch: s.epoch, Next: s.next, Acked: s.acked(), Boundaries: s.history}
+}
+
+// maxTold is how many boundaries one hello tells; tests lower it.
+var maxTold = wire.MaxHelloBounds
+
+// asked is how far down the last hello went into a history that one hello cannot
+// hold, and of which store.
+type asked struct {
+	store wire.StoreID
+	below wire.Seq // 0: the newest part was told
+}
+
+// located returns an error if m does not say yet where the two lines part, because
+// the hello held only a part of the history: an older part, or the newest again,
+// is to be told with the next hello. To take "nothing in common" for an answer
+// would send everything twice.
+func (q *Queue) located(store wire.StoreID, said wire.StreamState, m wire.Match) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	before := q.asked
+	q.asked = asked{}
+	switch lowest := said.Boundaries[0].First; {
+	case before.below > 0 && (store != before.store || m.Found && m.W > said.Last()):
+	case m.Common == 0 && lowest > q.shown.history[0].First:
+		q.asked = asked{store, lowest}
+	default:
+		return nil
+	}
+	return fmt.Errorf("lane %s: its history of %d openings is too long for one hello, and the common point with the store is in another part; connect again", q.cfg.Lane, len(q.shown.history))
 }
 
 // Welcome takes a store's answer to said, which Streams returned before. It
@@ -46,6 +75,9 @@ func (q *Queue) Welcome(ctx context.Context, store wire.StoreID, said []wire.Str
 		return nil, fmt.Errorf("lane %s: a welcome of a store without an id", q.cfg.Lane)
 	}
 	if err := checkMatch(said[0], matches[0]); err != nil {
+		return nil, err
+	}
+	if err := q.located(store, said[0], matches[0]); err != nil {
 		return nil, err
 	}
 	var v verdict
@@ -77,11 +109,23 @@ func (q *Queue) Welcome(ctx context.Context, store wire.StoreID, said []wire.Str
 	}
 	q.report(&old, store, matches[0], v)
 	s := q.obey(v)
-	return []wire.Resume{{Lane: q.cfg.Lane, Epoch: s.epoch, Base: min(v.end, s.next-1), Next: s.next, Boundaries: newest(s.history)}}, nil
+	base := min(v.end, s.next-1)
+	r := q.told(&s).Around(base, maxTold)
+	q.mu.Lock()
+	q.announceable = r.Next // what lies behind is announced once its incarnation is known to the store
+	q.mu.Unlock()
+	return []wire.Resume{{Lane: q.cfg.Lane, Epoch: s.epoch, Base: base, Next: r.Next, Boundaries: r.Boundaries}}, nil
 }
 
-// obey notes what a committed welcome allows, and returns the state after it.
+// obey notes what a committed welcome allows, and forbids: what the store lacks
+// is not deleted, whatever was acked. It returns the state after it.
 func (q *Queue) obey(v verdict) state {
+	q.mu.Lock()
+	q.behind = 0
+	if v.end < q.acked() {
+		q.behind = v.end + 1
+	}
+	q.mu.Unlock()
 	q.Ack(v.epoch, v.end)
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -118,7 +162,17 @@ func (q *Queue) Ack(epoch wire.Epoch, w wire.Seq) {
 	q.mu.Lock()
 	w = min(w, q.shown.next-1)
 	was := q.acked()
-	if epoch != q.shown.epoch || w <= was {
+	if epoch != q.shown.epoch || w <= was && q.behind == 0 {
+		q.mu.Unlock()
+		return
+	}
+	if q.behind > 0 && w >= q.behind {
+		if q.behind = w + 1; w >= was {
+			q.behind = 0
+		}
+		q.tellAcked()
+	}
+	if w <= was {
 		q.mu.Unlock()
 		return
 	}
@@ -131,10 +185,7 @@ func (q *Queue) Ack(epoch wire.Epoch, w wire.Seq) {
 		q.refusals = 0
 	}
 	q.recent.trim(w)
-	if q.ackMoved != nil {
-		close(q.ackMoved)
-		q.ackMoved = nil
-	}
+	q.tellAcked()
 	first := q.ackAt.IsZero()
 	if first {
 		q.ackAt = time.Now().Add(q.cfg.AckDelay)
@@ -145,16 +196,27 @@ func (q *Queue) Ack(epoch wire.Epoch, w wire.Seq) {
 	}
 }
 
+// tellAcked wakes who waits for acks. The caller holds mu.
+func (q *Queue) tellAcked() {
+	if q.ackMoved != nil {
+		close(q.ackMoved)
+		q.ackMoved = nil
+	}
+}
+
 // Announce returns how far the stream goes; false if it has another epoch by now.
 // It may be called concurrently with everything else.
 func (q *Queue) Announce(epoch wire.Epoch) (wire.Announcement, bool) {
 	q.mu.Lock()
-	s, acked := q.shown, q.acked()
+	s, acked, upto := q.shown, q.settled(), q.announceable
 	q.mu.Unlock()
+	if newest := s.history[len(s.history)-1].First; upto >= newest || acked >= newest {
+		upto = s.next
+	}
 	if epoch != s.epoch {
 		return wire.Announcement{}, false
 	}
-	a := wire.Announcement{Next: s.next, BacklogBytes: q.backlogBytes(&s, acked)}
+	a := wire.Announcement{Next: max(upto, acked+1), BacklogBytes: q.backlogBytes(&s, acked)}
 	if t := q.timeOf(&s, acked+1); !t.IsZero() {
 		a.OldestAge = max(0, time.Since(t))
 	}

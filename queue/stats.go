@@ -47,7 +47,7 @@ type Stats struct {
 // OldestTime.
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
-	s, acked := q.shown, q.acked()
+	s, acked := q.shown, q.settled()
 	st := Stats{Commits: q.commits, Stopped: q.stopped, Failing: q.failing}
 	q.mu.Unlock()
 	s.fill(&st, acked)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 )
@@ -64,6 +65,35 @@ type StreamState struct {
 	Acked      Seq     `json:"acked"` // largest number acked by whatever store
 	Boundaries History `json:"boundaries"`
 	More       bool    `json:"more,omitempty"`
+}
+
+// Window returns s as far as one hello can tell it: with at most limit of its
+// boundaries (2 to MaxHelloBounds), the newest of those that begin below the
+// number below and the one behind them, so that it is seen where they end; 0: the
+// newest of all. If newer ones are left out, Next is lowered to where the first of
+// them begins: it is told as if the stream ended there. The boundaries are a copy.
+func (s StreamState) Window(below Seq, limit int) StreamState {
+	h := s.Boundaries
+	end := len(h)
+	if below > 0 {
+		end = min(len(h), h.index(below-1)+2)
+	}
+	if end < len(h) {
+		s.Next = h[end-1].First
+		s.Acked = min(s.Acked, s.Next-1)
+	}
+	s.Boundaries = slices.Clone(h[max(0, end-limit):end])
+	return s
+}
+
+// Around returns the window that has the boundary which covers n, half of its
+// boundaries above that one if there are so many.
+func (s StreamState) Around(n Seq, limit int) StreamState {
+	h := s.Boundaries
+	if last := h.index(n) + limit/2; last < len(h)-1 {
+		return s.Window(h[max(0, last)].First, limit)
+	}
+	return s.Window(0, limit)
 }
 
 // Last returns the stream's last number, 0 if it has none.
@@ -275,8 +305,7 @@ func AppendResume(dst []byte, r Resume) []byte {
 }
 
 // pages cuts the newest MaxHelloBounds boundaries of h into pages, at least one.
-// Cutting the oldest loses nothing: equal incarnations at a number mean equal
-// histories below it.
+// A sender with more of them chooses by Window or Around what it tells.
 func pages(h History) func(func(History, bool) bool) {
 	h = h[max(0, len(h)-MaxHelloBounds):]
 	return func(yield func(History, bool) bool) {
