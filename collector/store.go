@@ -31,7 +31,8 @@ type Store interface {
 	// Resume opens a stream: an unknown one is created with W = r.Base and r's
 	// boundaries up to it; and it notes what r announces (rule 11). It returns the
 	// stream's W. ErrFenced: s is not the live session. ErrConflict: r's boundaries
-	// disagree with the stream's at or below W, or W is not r.Base.
+	// disagree with the stream's at or below W, or W is not r.Base, or the stream is
+	// unknown and no stream of the lane has number r.Base of that incarnation.
 	Resume(ctx context.Context, s Session, r wire.Resume) (wire.Seq, error)
 
 	// Announce notes that every number below Next exists. It needs not be durable

@@ -2,16 +2,9 @@ package journal
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"hash/crc32"
-	"os"
-	"path/filepath"
 	"runtime"
 	"time"
-
-	"github.com/fieldpost/fieldpost/collector/ledger"
-	"github.com/fieldpost/fieldpost/wire"
 )
 
 const (
@@ -26,65 +19,6 @@ type request struct {
 	stage func(*group) error // decides, and adds records; on an error it adds none
 	err   error              // stage's or the commit's, after done is closed
 	done  chan struct{}      // nil: nobody waits, it rides along
-}
-
-// group is one commit: the records of transactions that share one write and one
-// fsync, and the state as it will be after it.
-type group struct {
-	seed   uint32
-	state  agents // of the last commit; not changed
-	staged agents // agents that this commit changes
-	index  uint64 // of the next record
-	before summary
-	buf    []byte
-	open   int // offset in buf of the record that endRecord has not seen, -1 if none
-	count  uint64
-}
-
-// agent returns an agent's state for a look: what transactions before in the
-// same group have left.
-func (g *group) agent(id wire.AgentID) *ledger.Agent {
-	if a := g.staged[id]; a != nil {
-		return a
-	}
-	if a := g.state[id]; a != nil {
-		return a
-	}
-	return &ledger.Agent{}
-}
-
-// add records an event and applies it to the staged state.
-func (g *group) add(e event) {
-	if g.open >= 0 {
-		endRecord(g.buf[g.open:], g.seed, false)
-	}
-	g.open = len(g.buf)
-	g.buf = beginRecord(g.buf, g.index, e.kind(), g.before)
-	g.buf = e.append(g.buf)
-	g.index++
-	g.count++
-	g.before = summary{}
-	if s, ok := e.(*settled); ok {
-		g.before = s.summary()
-	}
-	id := e.agent()
-	if id == "" {
-		return
-	}
-	a := g.staged[id]
-	if a == nil {
-		a = g.agent(id).Clone()
-		g.staged[id] = a
-	}
-	e.apply(a)
-}
-
-// seal completes the last record.
-func (g *group) seal() {
-	if g.open >= 0 {
-		endRecord(g.buf[g.open:], g.seed, true)
-		g.open = -1
-	}
 }
 
 // submit hands a transaction to the writer and waits for its commit. If ctx ends
@@ -386,88 +320,4 @@ func (j *Journal) advance(t mark, added *extent) error {
 	}
 	j.chain[len(j.chain)-1].valid = t.length
 	return nil
-}
-
-// create makes a new segment that holds a group, or none if g is nil, behind a
-// snapshot of all that came before it.
-func (j *Journal) create(g *group) error {
-	j.ordinal++ // never used again, whatever becomes of the file
-	state, body := j.state, []byte(nil)
-	h := head{store: j.identity.Store, ordinal: j.ordinal, created: time.Now(), prev: j.tail.ordinal, prevLength: j.tail.length,
-		first: j.tail.index + 1, before: j.tail.last}
-	t := j.tail
-	if c := j.carry; c != nil {
-		state, body = c.state, c.records
-		h.prevLength, h.first, h.before = c.end, c.first, c.before
-	}
-	if g != nil {
-		if len(body) > 0 {
-			body = append(body[:len(body):len(body)], g.buf...)
-		} else {
-			body = g.buf
-		}
-		t.index, t.last = g.index-1, g.before
-	}
-	snapshot := state.appendSnapshot(nil)
-	h.snapshot, h.crc, h.carried = uint32(len(snapshot)), crc32.Checksum(snapshot, wire.Castagnoli), int64(len(body))
-	path := segmentPath(j.opts.Dir, h.ordinal)
-	f, err := j.createFile(path, append(h.append(nil), snapshot...), body)
-	if err != nil {
-		return fmt.Errorf("new segment: %w", err)
-	}
-	t.ordinal, t.length = h.ordinal, h.records()+int64(len(body))
-	if err := j.advance(t, &extent{ordinal: h.ordinal, path: path, head: h}); err != nil {
-		f.Close()
-		return err
-	}
-	if j.file != nil {
-		j.file.Close()
-	}
-	j.file, j.carry = f, nil
-	return nil
-}
-
-// createFile writes a segment under a temporary name, syncs it, and only then
-// gives it its name.
-func (j *Journal) createFile(path string, parts ...[]byte) (f file, err error) {
-	temp := path + tempSuffix
-	f, err = j.disk.create(temp)
-	if err != nil {
-		return nil, err
-	}
-	off := int64(0)
-	for _, p := range parts {
-		if err == nil && len(p) > 0 {
-			_, err = f.WriteAt(p, off)
-			off += int64(len(p))
-		}
-	}
-	if err == nil {
-		err = j.syncFile(f)
-	}
-	if e := f.Close(); err == nil { // Windows does not rename an open file
-		err = e
-	}
-	named := false
-	if err == nil {
-		err = j.disk.rename(temp, path)
-		named = err == nil
-	}
-	if err == nil {
-		err = j.disk.syncDir(j.opts.Dir)
-	}
-	if err == nil {
-		f, err = j.disk.open(path)
-	}
-	if err == nil {
-		return f, nil
-	}
-	if !named {
-		path = temp
-	}
-	// No head names the file and no mark covers it: it is void even if it stays.
-	if e := j.disk.remove(path); e != nil && !errors.Is(e, os.ErrNotExist) {
-		j.log.Warn("a file of a failed commit stays; it is void", "file", filepath.Base(path), "error", e)
-	}
-	return nil, err
 }
