@@ -62,7 +62,7 @@ func TestDamageAnOlderSegmentIsSalvaged(t *testing.T) {
 func TestDamageTheNewestSegmentIsSalvaged(t *testing.T) {
 	l := openLane(t)
 	l.put(1, 4)
-	l.reopen()
+	l.crash()
 	l.put(5, 9)
 	before := l.Streams()[0]
 	l.close()

@@ -101,6 +101,10 @@ func (fs *files) read(s *state, n wire.Seq) ([]block, error) {
 		blocks, err = fs.readSegment(s, i, n)
 	}
 	if g := (*gap)(nil); errors.As(err, &g) && g.reason == wire.ReasonCorrupt {
+		if i == len(fs.segs)-1 && !fs.look { // never written again; searched once it is not the tail any more
+			fs.tail.abandon(err)
+			return nil, fmt.Errorf("%w: %w", errTailLost, err)
+		}
 		blocks, err = fs.salvage(s, i, g)
 	}
 	if err != nil {

@@ -155,9 +155,7 @@ func (fs *files) salvage(s *state, i int, g *gap) ([]block, error) {
 		if err := keepCopy(fs.dir, seg.name()); err != nil {
 			return nil, fmt.Errorf("segment %s is damaged and no copy of it could be kept: %w", path, err)
 		}
-		if i < len(fs.segs)-1 { // the tail still grows
-			fs.salvaged[seg.ordinal] = found
-		}
+		fs.salvaged[seg.ordinal] = found
 	}
 	k := slices.IndexFunc(found, func(e extent) bool { return e.last >= g.from })
 	if k < 0 {

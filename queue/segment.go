@@ -199,13 +199,14 @@ func (f *file) linked() error {
 }
 
 // abandon gives a handle up without closing the database, which could wait for
-// ever; only its descriptor goes, and with it bbolt's lock.
+// ever; only its descriptor goes, and bbolt's lock.
 func (f *file) abandon(cause error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.lost == nil {
 		f.lost = fmt.Errorf("segment %s is not used any more: %w", f.path, cause)
 		if f.os != nil {
+			release(f.os)
 			f.os.Close() // nothing is written through it, so nothing can fail to be
 		}
 	}

@@ -210,7 +210,7 @@ func (q *Queue) Announce(epoch wire.Epoch) (wire.Announcement, bool) {
 	q.mu.Lock()
 	s, acked, upto := q.shown, q.settled(), q.announceable
 	q.mu.Unlock()
-	if newest := s.history[len(s.history)-1].First; upto >= newest || acked >= newest {
+	if newest := s.history[len(s.history)-1].First; upto == 0 || upto >= newest || acked >= newest {
 		upto = s.next
 	}
 	if epoch != s.epoch {

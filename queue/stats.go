@@ -25,7 +25,7 @@ type Stats struct {
 	Acked    wire.Seq // the largest number that a store has acked
 	Accepted uint64   // messages accepted since the folder was made
 
-	Backlog      uint64    // messages that are not acked and not dropped
+	Backlog      uint64    // messages that are not acked (or that a store which was set back lacks) and not dropped
 	BacklogBytes uint64    // about how many bytes they have on disk
 	OldestTime   time.Time // of the oldest message that is not acked; zero if there is none
 
@@ -47,13 +47,13 @@ type Stats struct {
 // OldestTime.
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
-	s, acked := q.shown, q.settled()
+	s, acked, settled := q.shown, q.acked(), q.settled()
 	st := Stats{Commits: q.commits, Stopped: q.stopped, Failing: q.failing}
 	q.mu.Unlock()
-	s.fill(&st, acked)
-	st.Agent, st.Lane = q.cfg.Agent, q.cfg.Lane
-	st.BacklogBytes = q.backlogBytes(&s, acked)
-	st.OldestTime = q.timeOf(&s, acked+1)
+	s.fill(&st, settled)
+	st.Agent, st.Lane, st.Acked = q.cfg.Agent, q.cfg.Lane, acked
+	st.BacklogBytes = q.backlogBytes(&s, settled)
+	st.OldestTime = q.timeOf(&s, settled+1)
 	st.Quarantined = countFiles(filepath.Join(q.cfg.Dir, quarantine))
 	q.files.mu.Lock()
 	st.Segments = len(q.files.segs)

@@ -40,3 +40,7 @@ func syncDir(dir string) error {
 func noSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
+
+// release gives bbolt's lock of a file back. Closing it is not enough: the
+// mapping, which stays, holds the open file and the lock with it.
+func release(f *os.File) { syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
