@@ -128,7 +128,6 @@ func (s *Server) welcomed(l *link, h *wire.Hello) {
 	s.count.sessions.Add(1)
 	s.say(said)
 	if old != nil {
-		old.out.mute()
 		old.end(ending{cause: "fenced by a newer link", fenced: true, by: by})
 	}
 }

@@ -50,7 +50,7 @@ type link struct {
 	writer, worker sync.WaitGroup
 
 	mu     sync.Mutex
-	ended  *ending
+	ended  *ending          // not changed once done is closed
 	pacer  *heartbeat.Pacer // nil before the welcome
 	sentAt time.Duration    // last bytes out, after in.base
 	timed  time.Time        // when the round trip was measured last
@@ -158,7 +158,7 @@ func (l *link) fail(err error) {
 }
 
 // end ends the link; the first cause counts. It returns at once, and may be
-// called concurrently.
+// called concurrently. Nothing but the refusal goes out once a link is fenced.
 func (l *link) end(e ending) {
 	l.mu.Lock()
 	first := l.ended == nil
@@ -169,6 +169,9 @@ func (l *link) end(e ending) {
 	if !first {
 		return
 	}
+	if e.fenced {
+		l.out.mute()
+	}
 	close(l.done)
 	l.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 }
@@ -176,15 +179,11 @@ func (l *link) end(e ending) {
 // finish says the last frame, closes the connection, and joins the link's
 // goroutines.
 func (l *link) finish() {
-	l.mu.Lock()
+	<-l.done // by whoever was first, which may still be at it
 	e := l.ended
-	l.mu.Unlock()
 	drain := e.goodbye || e.shutdown
-	switch {
-	case drain:
+	if drain {
 		l.pending.drain()
-	case e.fenced:
-		l.out.mute()
 	}
 	l.pending.discard()
 	last := l.last(e)

@@ -348,8 +348,13 @@ func (p *peer) quiet() {
 // closed waits for the end of the link and fails if a frame comes before it.
 func (p *peer) closed() {
 	p.t.Helper()
-	if f, ok := <-p.frames; ok {
-		p.t.Fatalf("unexpected %s %q", f.t, f.p)
+	select {
+	case f, ok := <-p.frames:
+		if ok {
+			p.t.Fatalf("unexpected %s %q", f.t, f.p)
+		}
+	case <-time.After(time.Hour):
+		p.t.Fatal("not closed for an hour")
 	}
 }
 

@@ -278,7 +278,6 @@ func (p *pending) fail(err error) {
 	l := p.link
 	switch {
 	case errors.Is(err, ErrFenced):
-		l.out.mute()
 		l.end(ending{cause: "fenced through another collector", fenced: true})
 	case errors.Is(err, ErrUnknown), errors.Is(err, ErrConflict):
 		l.fail(err)
