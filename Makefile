@@ -20,6 +20,7 @@ test: ## run all tests (unit tests with the race detector where a C compiler is)
 	@test -n "$(RACE)" || echo "no C compiler found: the tests run without the race detector"
 	$(GO) vet ./...
 	$(GO) test $(RACE) -timeout 15m $$($(GO) list ./... | grep -v /internal/e2e)
+	$(GO) test -timeout 15m ./internal/sim
 	$(GO) test -timeout 30m -v ./internal/e2e
 	cd internal/embedder && $(GO) test ./...
 
