@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fieldpost/fieldpost/internal/durable"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -115,7 +116,7 @@ func Open(o Options) (*Journal, error) {
 	if o.disk == nil {
 		o.disk = osDisk{}
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := durable.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the journal: %w", err)
 	}
 	lock, err := lockDir(o.Dir)

@@ -45,22 +45,29 @@ func WriteFile(path string, data []byte, mode fs.FileMode) (err error) {
 }
 
 // MkdirAll makes dir and its missing parents, and syncs the folder that holds
-// each of them.
-func MkdirAll(dir string, mode fs.FileMode) error {
+// each of them. It syncs also the one that holds a folder that is there already:
+// the process that made it may have died before it could. Where it may not even
+// open that one, it leaves the name to whoever made it.
+func MkdirAll(dir string, mode fs.FileMode) error { return mkdirAll(dir, mode, SyncDir) }
+
+func mkdirAll(dir string, mode fs.FileMode, syncDir func(string) error) error {
+	parent := filepath.Dir(dir)
 	if info, err := os.Stat(dir); err == nil {
 		if !info.IsDir() {
 			return &fs.PathError{Op: "mkdir", Path: dir, Err: errors.New("exists and is not a folder")}
 		}
+		if err := syncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
 		return nil
 	}
-	parent := filepath.Dir(dir)
 	if parent != dir {
-		if err := MkdirAll(parent, mode); err != nil {
+		if err := mkdirAll(parent, mode, syncDir); err != nil {
 			return err
 		}
 	}
 	if err := os.Mkdir(dir, mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return SyncDir(parent)
+	return syncDir(parent)
 }

@@ -1,8 +1,11 @@
 package durable
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -50,5 +53,32 @@ func TestMkdirAllRefusesAFile(t *testing.T) {
 	}
 	if err := MkdirAll(path, 0o700); err == nil {
 		t.Fatal("no error")
+	}
+}
+
+// A process that made a folder may have died before it synced the name: the next
+// one must not take the name for durable.
+func TestMkdirAllSyncsEveryNameThatMayBeNew(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "a", "b")
+	var synced []string
+	note := func(dir string) error { synced = append(synced, dir); return nil }
+	for _, want := range [][]string{
+		{filepath.Dir(root), root, filepath.Join(root, "a")}, // both are new
+		{filepath.Join(root, "a")},                           // both are there
+	} {
+		synced = nil
+		if err := mkdirAll(dir, 0o700, note); err != nil || !slices.Equal(synced, want) {
+			t.Fatalf("synced %q, %v; want %q", synced, err, want)
+		}
+	}
+	for cause, ok := range map[error]bool{fs.ErrPermission: true, errors.New("broken"): false} {
+		err := mkdirAll(dir, 0o700, func(string) error { return cause })
+		if (err == nil) != ok {
+			t.Errorf("a folder that is there, below one that answers %q: %v", cause, err)
+		}
+	}
+	if err := mkdirAll(filepath.Join(dir, "new"), 0o700, func(string) error { return fs.ErrPermission }); err == nil {
+		t.Error("a new folder's name was not synced, and nobody was told")
 	}
 }
