@@ -1,0 +1,27 @@
+// Command bench measures Fieldpost with real processes on this machine, and the
+// limits beside it in the same run. It runs on Linux.
+//
+//	go run . [-rounds 5] [-dir DIR] [queue | end | backlog]...
+//
+//	parent --+-- rpc over stdin and stdout --> child "lane":      a queue, or a plain log
+//	         +-- ----------------------------> child "agent":     package agent, with a door for producers outside
+//	         +-- ----------------------------> child "collector": package collector with its journal
+//
+// The measures:
+//
+//   - queue: one lane against append + fdatasync with the same group commit, the
+//     file plain and with its space set aside beforehand; 1, 64 and 256 producers.
+//   - end: messages into an agent without a collector, then the drain of that
+//     backlog, then a steady rate; and the drain against append + fdatasync of
+//     what the journal wrote, in as many steps.
+//   - backlog: open, put and drain with 0, 1 and 10 million messages queued, after
+//     kill -9 and with nothing of the lane in the page cache.
+//
+// What is compared alternates, A B A B, and what is reported is the median; so
+// trust the ratios, and the absolute figures only on a quiet machine. Bytes
+// written are those handed to write(2). CPU, syncs and bytes per message hold
+// anywhere: the test of this package gates them.
+//
+// What it does not measure: the rivals (docs/BENCHMARKS.md says how they were
+// run), the network, TLS.
+package main
