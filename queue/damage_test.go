@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/fieldpost/fieldpost/wire"
@@ -168,6 +169,22 @@ func TestDamageWhileIdle(t *testing.T) {
 	l.want(1, "corrupt", "corrupt", "corrupt") // no Put comes that would find out
 	l.put(4, 4)
 	l.want(4, "m4")
+}
+
+// Rule 13: salvage comes before a tombstone, also where no new file can be made
+// at the moment.
+func TestRule13ADamagedTailIsNotGivenUpBeforeItIsSearched(t *testing.T) {
+	l := openLane(t)
+	l.put(1, 3)
+	wreck(t, l.Queue.files.tail.path)
+	l.mu.Lock()
+	l.recent = ring{}
+	l.mu.Unlock()
+	l.faults.fail(onCreate, syscall.ENOSPC)
+	if _, ok, err := l.Next(l.epoch(), 1); err == nil {
+		t.Errorf("next without room for a new file: %v, no error", ok)
+	}
+	l.want(1, bodies(1, 3)...)
 }
 
 func TestDamageDescriptorGone(t *testing.T) {

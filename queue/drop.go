@@ -61,7 +61,7 @@ func (q *Queue) wholeBatches(s *state, from, to, acked wire.Seq) (wire.Seq, wire
 		}
 		blocks, err := q.files.read(s, n)
 		var g *gap
-		if errors.As(err, &g) { // nothing is left of it to be cut
+		if errors.As(err, &g) && !errors.Is(err, errTailLost) { // nothing is left of it to be cut
 			return block{}, false, nil
 		}
 		if err != nil {

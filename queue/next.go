@@ -52,11 +52,15 @@ func (q *Queue) Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, bool, error) {
 		if now := q.snapshot(); now.oldest > n {
 			continue // its file was deleted meanwhile: it is acked
 		}
-		if errors.Is(err, errTailLost) && !renewed { // any commit begins another one
-			renewed = true
-			if q.do(context.Background(), func(*change) (bool, error) { return true, nil }) == nil {
-				continue
+		if errors.Is(err, errTailLost) { // it can be searched once another one is begun, by any commit
+			if renewed {
+				return wire.Entry{}, false, err
 			}
+			renewed = true
+			if cerr := q.do(context.Background(), func(*change) (bool, error) { return true, nil }); cerr != nil {
+				return wire.Entry{}, false, fmt.Errorf("%w; another one could not be begun: %w", err, cerr)
+			}
+			continue
 		}
 		var g *gap
 		if !errors.As(err, &g) {
