@@ -127,6 +127,10 @@ func (fs *files) readSegment(s *state, i int, n wire.Seq) (blocks []block, err e
 	case err != nil:
 		return nil, err
 	}
+	if !f.fetched {
+		f.fetched = true
+		prefetch(f.os)
+	}
 	verr := f.view(func(tx *bbolt.Tx) error {
 		blocks, err = scanBatches(tx, s, fs.lane, n, end)
 		return nil
@@ -241,7 +245,6 @@ func (fs *files) handle(i int) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	prefetch(f.os)
 	fs.hold(f)
 	return f, nil
 }

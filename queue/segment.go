@@ -103,6 +103,8 @@ type file struct {
 	tx   int         // id of the last good transaction
 	size int64       // bytes of the pages in use
 
+	fetched bool // batches were read from it, and the system was asked for the rest; guarded by files.mu
+
 	mu   sync.Mutex
 	lost error // not nil: the handle must not be used any more
 }
