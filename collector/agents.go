@@ -35,9 +35,10 @@ type backlog struct {
 }
 
 func (b *backlog) add(st *stream) {
-	if last := st.announced - 1; last > st.w {
-		b.messages += uint64(last - st.w)
+	if st.announced <= st.w+1 {
+		return // all of it is stored, whatever was said of bytes and age before
 	}
+	b.messages += uint64(st.announced - 1 - st.w)
 	b.bytes += st.backlog.bytes
 	if t := st.backlog.oldest; !t.IsZero() && (b.oldest.IsZero() || t.Before(b.oldest)) {
 		b.oldest = t

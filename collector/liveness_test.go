@@ -121,6 +121,29 @@ func TestAnnouncedBacklog(t *testing.T) {
 	})
 }
 
+// What is stored is no backlog any more, whatever the last ping said of it: an
+// agent that leaves has no time for another one.
+func TestSettledBacklogIsGone(t *testing.T) {
+	serve(t, collector.Config{}, func(x *fixture) {
+		p, i := x.link("a") // whose resume says that there are 100
+		p.send(wire.AppendPing(nil, 1, []wire.Announcement{{Stream: 1, Next: 101, BacklogBytes: 4096, OldestAge: time.Minute}}))
+		p.next()
+		if a := x.status("a"); a.Backlog != 100 || a.BacklogBytes != 4096 || a.OldestAge != time.Minute {
+			x.Errorf("before: %+v", a)
+		}
+		p.send(data(1, i.entry(1, 100)))
+		p.ack(1, 100)
+		if a := x.status("a"); a.Backlog != 0 || a.BacklogBytes != 0 || a.OldestAge != 0 {
+			x.Errorf("all is stored: %+v", a)
+		}
+		p.send(wire.AppendJSON(nil, wire.TypeBye, wire.Bye{Reason: "done"}))
+		p.closed()
+		if a := x.status("a"); a.State != heartbeat.Goodbye || a.Backlog != 0 || a.BacklogBytes != 0 || a.OldestAge != 0 {
+			x.Errorf("after the goodbye: %+v", a)
+		}
+	})
+}
+
 // After the collector's own restart nobody is called offline at once.
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
