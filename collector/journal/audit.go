@@ -27,7 +27,8 @@ func Audit(ctx context.Context, dir string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	extents, err := r.extents()
+	m, merr := readMark(dir) // once: beside a collector it moves on
+	extents, err := r.extentsAt(m, merr)
 	if err != nil {
 		return Report{}, fmt.Errorf("audit the journal in %s: %w", dir, err)
 	}
@@ -36,11 +37,10 @@ func Audit(ctx context.Context, dir string) (Report, error) {
 		tallies: map[wire.AgentID][]*tally{}, tags: map[uint64]*tally{}, settled: map[lineage]*numbers{},
 		report: Report{Store: r.identity.Store, Streams: []StreamReport{}, Findings: []Finding{}},
 	}
-	m, err := readMark(dir)
 	switch {
-	case errors.Is(err, errNoMark):
-	case err != nil:
-		a.report.find(Finding{Kind: KindDamaged, File: markName, What: err.Error()})
+	case errors.Is(merr, errNoMark):
+	case merr != nil:
+		a.report.find(Finding{Kind: KindDamaged, File: markName, What: merr.Error()})
 	default:
 		a.mark = &m
 	}
@@ -152,10 +152,10 @@ func (a *auditor) extent(e *extent, limit uint64) error {
 			if s.rec.off < e.valid {
 				a.report.find(Finding{Kind: KindDamaged, File: name, Offset: s.rec.off, What: fmt.Sprintf("record %d stands before its place", s.rec.index)})
 			}
-			break // not synced, or void: the next segment has it
+			continue // not synced, or void: the next segment has it
 		}
 		if s.rec.off >= e.valid && s.rec.index >= a.next && e.headErr == nil && (a.mark == nil || s.rec.index > a.mark.index) {
-			break
+			continue
 		}
 		a.report.Records++
 		a.report.Bytes += s.rec.end - s.rec.off

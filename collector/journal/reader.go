@@ -77,6 +77,11 @@ func (r *Reader) head(path string) (head, error) {
 // extents returns the segments that count and how much of each may be shown.
 func (r *Reader) extents() ([]extent, error) {
 	m, err := readMark(r.dir)
+	return r.extentsAt(m, err)
+}
+
+// extentsAt is extents as of a mark, as readMark returned it.
+func (r *Reader) extentsAt(m mark, err error) ([]extent, error) {
 	if err != nil && !errors.Is(err, errNoMark) {
 		m, err = mark{}, nil // all whole commits are shown, as without one
 	}
