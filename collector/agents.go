@@ -161,7 +161,7 @@ func (s *Server) lost(l *link, e *ending) {
 	case e.refusal != nil:
 		s.count.refused(e.refusal.code)
 		if e.refusal.code != wire.RefuseStore { // which has been logged once for all links
-			s.warn(host(l.address), "a link was refused", "address", l.address, "agent", id, "code", e.refusal.code, "cause", e.cause)
+			s.warn(source(id, e.refusal.code, l.address), "a link was refused", "address", l.address, "agent", id, "code", e.refusal.code, "cause", e.cause)
 		}
 	case e.fenced:
 		s.count.refused(wire.RefuseFenced)

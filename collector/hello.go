@@ -18,6 +18,9 @@ func (l *link) hello() error {
 		return errEnded
 	}
 	t, p, err := l.next(wire.MaxHello)
+	if errors.Is(err, wire.ErrFrame) { // a browser, a scanner, TLS, another program's client
+		return fmt.Errorf("this port is for Fieldpost agents, and what came is no hello: %w", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -219,3 +219,34 @@ func TestHelloOfAFailingStore(t *testing.T) {
 		x.dial().hello(wire.Hello{Agent: "a"})
 	})
 }
+
+// Many agents may come through one tunnel: what one of them does wrong is not
+// hidden by what another does, and is not logged again and again either.
+func TestRefusalsOfOneHostDoNotHideEachOther(t *testing.T) {
+	serve(t, collector.Config{}, func(x *fixture) {
+		refused := func(code wire.RefuseCode, b []byte) {
+			p := x.dial()
+			go p.send(b)
+			p.refused(code)
+			synctest.Wait()
+		}
+		version := helloFrames(wire.Hello{Protocol: 9, Agent: "a", Instance: wire.Instance{ID: wire.NewID()}})
+		identity := wire.AppendFrame(nil, wire.TypeHello, []byte(`{"protocol":1,"agent":"a b"}`))
+		for range 3 {
+			refused(wire.RefuseProtocol, []byte("GET / HTTP/1.1\r\n\r\n"))
+			refused(wire.RefuseVersion, version)
+			refused(wire.RefuseIdentity, identity)
+			for _, id := range []wire.AgentID{"a", "b"} {
+				p, _ := x.link(id)
+				p.send(wire.AppendFrame(nil, wire.TypeHello, nil))
+				p.refused(wire.RefuseProtocol)
+				synctest.Wait()
+			}
+		}
+		for _, part := range []string{"for Fieldpost agents", "code=version", "code=identity", "agent=a", "agent=b"} {
+			if n := x.log.count("a link was refused", part); n != 1 {
+				x.Errorf("%s: logged %d times: %s", part, n, x.log)
+			}
+		}
+	})
+}

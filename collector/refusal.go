@@ -66,7 +66,7 @@ func plain(s string, n int) string {
 }
 
 // quiet keeps what strangers do from filling the log: one line a minute for each
-// source.
+// source and kind of trouble.
 type quiet struct {
 	mu     sync.Mutex
 	until  map[string]time.Time
@@ -106,10 +106,14 @@ func (q *quiet) allow(source string, now time.Time) (ok bool, missed int) {
 	return true, missed
 }
 
-// host returns the host of an address, by which sources are told apart.
-func host(address string) string {
-	if h, _, err := net.SplitHostPort(address); err == nil {
-		return h
+// source names who is refused and why, for quiet: an agent, or else a host, which
+// may be a tunnel that many agents come through.
+func source(id wire.AgentID, code wire.RefuseCode, address string) string {
+	if id != "" {
+		return "agent " + string(id) + " " + string(code)
 	}
-	return address
+	if h, _, err := net.SplitHostPort(address); err == nil {
+		address = h
+	}
+	return "host " + address + " " + string(code)
 }
