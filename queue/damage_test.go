@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/fieldpost/fieldpost/wire"
@@ -180,7 +179,7 @@ func TestRule13ADamagedTailIsNotGivenUpBeforeItIsSearched(t *testing.T) {
 	l.mu.Lock()
 	l.recent = ring{}
 	l.mu.Unlock()
-	l.faults.fail(onCreate, syscall.ENOSPC)
+	l.faults.fail(onCreate, errDisk)
 	if _, ok, err := l.Next(l.epoch(), 1); err == nil {
 		t.Errorf("next without room for a new file: %v, no error", ok)
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/fieldpost/fieldpost/internal/durable"
 )
 
 // keepLetters moves the dead letters of a segment that is about to be deleted
@@ -34,7 +36,7 @@ func (fs *files) keepLetters(s segment) error {
 		return err
 	}
 	dir := filepath.Join(fs.dir, deadFolder)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	temp := filepath.Join(fs.dir, tempPrefix+deadFolder+tempSuffix)
@@ -66,5 +68,5 @@ func (fs *files) keepLetters(s segment) error {
 	if err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }

@@ -5,7 +5,7 @@
 //	Put ---+                                   lane's folder
 //	Put ---+--> group --> batches --> one      0000000007-...00000000000000004711.seg   older: data only
 //	Put ---+    (one writer goroutine)  commit 0000000008-...00000000000000009120.seg   newest: data and the whole state
-//	                                     |     lock  dead/  quarantine/
+//	                                     |     lock  ballast  dead/  quarantine/
 //	                  in memory, bounded +---> Next(n) --> link --> store
 //	                                                                 |
 //	             a segment is deleted when all in it is acked <-- Ack(w)
@@ -34,7 +34,9 @@
 //     file, and only then given up: with a tombstone, a copy of the file in the
 //     folder quarantine, and a line in the log.
 //   - A full disk, a damaged file, a folder that is taken away are states: Put
-//     says so, and the lane resumes by itself.
+//     says so, and the lane resumes by itself. It keeps 256 KiB as ballast, so
+//     that also on a full disk it opens, drains, and gives the room of what is
+//     delivered back.
 //   - Memory does not depend on the backlog.
 //
 // # What it does not
@@ -48,7 +50,7 @@
 // # Where to read on
 //
 // put.go and writer.go are the way in; rotate.go makes and deletes segments;
-// recover.go opens a folder; next.go, files.go and salvage.go are the way out;
+// ballast.go is for a full disk; recover.go opens a folder; next.go, files.go and salvage.go are the way out;
 // welcome.go is the pure decision of rules 1 and 2, state.go the state that all
 // of them share. Not obvious: on overlap the newer file wins, so a lookup goes
 // from the newest segment down; a bbolt handle that met a fault is abandoned and

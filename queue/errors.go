@@ -85,5 +85,5 @@ func isWrite(err error) bool {
 // isSpace reports whether a failed write is for want of room: the file itself is
 // well and stays in use.
 func isSpace(err error) bool {
-	return noSpace(err) || strings.HasPrefix(err.Error(), "file resize error")
+	return err != nil && (noSpace(err) || strings.HasPrefix(err.Error(), "file resize error"))
 }

@@ -80,13 +80,25 @@ func (l *lane) reopen() {
 // queue goes on with the copy; the old one is closed out of sight.
 func (l *lane) crash() {
 	l.t.Helper()
-	dir := filepath.Join(l.t.TempDir(), "lane")
-	if err := os.CopyFS(dir, os.DirFS(l.cfg.Dir)); err != nil {
-		l.t.Fatal(err)
-	}
+	l.cfg.Dir = l.copy()
 	l.Queue.Close()
-	l.cfg.Dir = dir
 	l.open()
+}
+
+// copy copies the folder as it is on disk now; once more if a file was deleted
+// meanwhile.
+func (l *lane) copy() (dir string) {
+	l.t.Helper()
+	for {
+		dir = filepath.Join(l.t.TempDir(), "lane")
+		err := os.CopyFS(dir, os.DirFS(l.cfg.Dir))
+		if err == nil {
+			return dir
+		}
+		if !isNotExist(err) {
+			l.t.Fatal(err)
+		}
+	}
 }
 
 var base = time.Unix(1_700_000_000, 0)

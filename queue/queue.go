@@ -57,6 +57,7 @@ type Queue struct {
 	ordinal  uint64        // of the newest file, named or tried
 	strays   []segment     // files of rotations that failed after the rename
 	doubted  bool          // a sync failed in this process: no clean mark
+	ballast  ballast       // for a full disk
 	raw      []byte        // scratch: the records of one batch
 	closeErr error         // read after ended
 
@@ -133,12 +134,13 @@ func open(ctx context.Context, cfg Config, flt *faults) (*Queue, error) {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	q := &Queue{
-		cfg:    cfg,
-		log:    cfg.Logger.With("lane", string(cfg.Lane)),
-		files:  &files{dir: cfg.Dir, lane: cfg.Lane},
-		faults: flt,
-		wake:   make(chan struct{}, 1),
-		ended:  make(chan struct{}),
+		cfg:     cfg,
+		log:     cfg.Logger.With("lane", string(cfg.Lane)),
+		files:   &files{dir: cfg.Dir, lane: cfg.Lane},
+		ballast: ballast{path: filepath.Join(cfg.Dir, ballastName)},
+		faults:  flt,
+		wake:    make(chan struct{}, 1),
+		ended:   make(chan struct{}),
 	}
 	if err := q.recover(ctx); err != nil {
 		q.files.close()

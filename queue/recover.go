@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/fieldpost/fieldpost/internal/durable"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -18,7 +19,7 @@ func (q *Queue) recover(ctx context.Context) error {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return fmt.Errorf("%w: it is not a folder", ErrNotAQueue)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	var err error
@@ -58,8 +59,12 @@ func (q *Queue) recover(ctx context.Context) error {
 	c.silent = true
 	q.shown = *s // rotate and reclaim read by it
 	q.files.segs = r.segs
+	q.ballast.look()
 	if err := q.resume(&r); err != nil {
 		return err
+	}
+	if err := q.ballast.fill(); err != nil {
+		q.fail(err) // puts wait, what is here can go
 	}
 	for _, seg := range r.damaged {
 		if err := os.Remove(filepath.Join(dir, seg.name())); err != nil && !isNotExist(err) {
@@ -75,18 +80,42 @@ func (q *Queue) recover(ctx context.Context) error {
 // closed it in order and it has room, so that many short runs do not leave as
 // many files; else into a new segment (rule 5).
 func (q *Queue) resume(r *recovery) error {
+	c := r.change
 	if r.clean && len(r.damaged) == 0 {
-		f, err := openFile(filepath.Join(r.dir, r.segs[len(r.segs)-1].name()), false, false)
-		if err != nil {
-			q.log.Warn("the old tail cannot be written, a new segment takes its place", "error", err)
-		} else if f.size < q.cfg.SegmentSize/2 {
+		f, err := openFile(r.tail(), false, false)
+		if err == nil {
 			q.files.tail = f
-			return q.commit(r.change)
-		} else if err := f.close(); err != nil {
+			c.fresh = f.size >= q.cfg.SegmentSize/2
+			return q.commit(c)
+		}
+		q.log.Warn("the old tail cannot be written, a new segment takes its place", "error", err)
+	}
+	err := q.rotate(c)
+	if isSpace(err) && len(c.blocks) > 0 && len(r.damaged) == 0 {
+		// The disk has no room for the last commit once more, not even with the
+		// ballast gone. It stays where it is, and to drain it makes room. Whoever was
+		// told that it is on disk was told so after a sync of that file which
+		// succeeded; only what nobody was promised can be missing after a power cut.
+		if err := syncFile(r.tail()); err != nil {
 			return err
 		}
+		c.blocks, c.state.commit = nil, c.state.next
+		q.log.Warn("the disk is full: the last commit is not written again", "error", err)
+		err = q.rotate(c)
 	}
-	return q.rotate(r.change)
+	return err
+}
+
+// tail is the path of the newest file.
+func (r *recovery) tail() string { return filepath.Join(r.dir, r.segs[len(r.segs)-1].name()) }
+
+// syncFile makes what the system has of a file durable.
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // recovery rebuilds a lane's state from its files, without changing any but for

@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/fieldpost/fieldpost/internal/durable"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -23,6 +24,9 @@ func (q *Queue) rotate(c *change) error {
 	seg := segment{q.ordinal, c.first()}
 	q.reclaim(c, append(q.files.segs[:len(q.files.segs):len(q.files.segs)], seg))
 	f, named, err := q.create(seg, c)
+	if err != nil && !named && isSpace(err) && !c.put && q.ballast.release() {
+		f, named, err = q.create(seg, c)
+	}
 	if err != nil {
 		if named {
 			q.strays = append(q.strays, seg)
@@ -81,7 +85,7 @@ func (q *Queue) create(seg segment, c *change) (f *file, named bool, err error) 
 	if err := q.faults.at(onDirSync); err != nil {
 		return nil, true, err
 	}
-	if err := syncDir(q.cfg.Dir); err != nil {
+	if err := durable.SyncDir(q.cfg.Dir); err != nil {
 		return nil, true, err
 	}
 	f, err = openFile(path, false, false)
@@ -108,7 +112,7 @@ func (q *Queue) mend() error {
 		return err
 	}
 	q.log.Error("the lane's folder was taken away; it is made again", "folder", q.cfg.Dir)
-	if err := os.MkdirAll(q.cfg.Dir, 0o700); err != nil {
+	if err := durable.MkdirAll(q.cfg.Dir, 0o700); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(filepath.Join(q.cfg.Dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
@@ -121,7 +125,8 @@ func (q *Queue) mend() error {
 	}
 	q.lock.Close()
 	q.lock = f
-	return syncDir(filepath.Dir(q.cfg.Dir))
+	q.ballast.release()
+	return nil
 }
 
 // reclaim finds the segments that a change makes useless: of every number in
@@ -175,6 +180,7 @@ func (q *Queue) unlink(gone []segment) {
 		}
 	}
 	q.files.forget(gone)
+	q.ballast.again = time.Time{} // there may be room now
 	for _, s := range gone {
 		if err := os.Remove(q.files.path(s)); err != nil && !isNotExist(err) {
 			q.log.Warn("a segment that is not needed any more stays", "segment", s.name(), "error", err)

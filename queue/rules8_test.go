@@ -203,7 +203,7 @@ func TestRule12NothingIsUnlinkedBeforeTheAckIsDurable(t *testing.T) {
 	segs, _, _ := list(l.cfg.Dir)
 	l.welcome(storeA, wire.Match{})
 	// The commit of the ack fails, and so does every way around it.
-	l.faults.fail(beforeCommit, errRoom)
+	l.faults.fail(beforeCommit, errRoom, errRoom)
 	l.Ack(l.epoch(), segs[1].first-1)
 	l.waitFor("the failure", func(st Stats) bool { return st.Failing != nil })
 	if len(l.files()) != 3 {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/fieldpost/fieldpost/internal/durable"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -183,11 +184,11 @@ func keepCopy(dir, name string) error {
 	if _, err := os.Stat(to); err == nil {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
 	}
 	if os.Link(filepath.Join(dir, name), to) == nil {
-		return syncDir(filepath.Dir(to))
+		return durable.SyncDir(filepath.Dir(to))
 	}
 	from, err := os.Open(filepath.Join(dir, name))
 	if err != nil {
@@ -205,5 +206,8 @@ func keepCopy(dir, name string) error {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(to))
 }

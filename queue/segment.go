@@ -43,6 +43,7 @@ const (
 	tempPrefix    = "new-"
 	tempSuffix    = ".tmp"
 	lockName      = "lock"
+	ballastName   = "ballast"
 	quarantine    = "quarantine"
 	deadFolder    = "dead"
 )

@@ -21,10 +21,6 @@ func lock(f *os.File) error {
 	return nil
 }
 
-// syncDir does nothing: Windows has no handle to sync a folder by, and NTFS
-// journals a rename before later writes.
-func syncDir(string) error { return nil }
-
 func noSpace(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }

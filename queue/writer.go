@@ -1,8 +1,10 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -97,7 +99,19 @@ func (q *Queue) store(g *group) error {
 	if q.stuck != nil {
 		return q.blocked()
 	}
+	err := q.append(g)
+	if errors.Is(err, ErrFull) && q.spent() && q.renew() == nil {
+		err = q.append(g)
+	}
+	return err
+}
+
+func (q *Queue) append(g *group) error {
+	if err := q.ballast.fill(); err != nil {
+		return q.fail(err)
+	}
 	c := q.begin()
+	c.put = true
 	q.pack(c, g)
 	if len(c.blocks) == 0 {
 		return nil
@@ -105,24 +119,46 @@ func (q *Queue) store(g *group) error {
 	return q.commit(c)
 }
 
-// step runs one op and commits what it changed.
+// spent reports whether the disk has no room while the lane's files hold nothing
+// but what is delivered.
+func (q *Queue) spent() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return isSpace(q.failing) && q.settled() == q.shown.next-1 &&
+		(len(q.files.segs) > 1 || q.ballast.size > 0 && q.tailSize() > minSegmentSize/2)
+}
+
+// renew commits the acks, into a new segment if the old one is not small, so that
+// what is delivered gives its room back.
+func (q *Queue) renew() error {
+	c := q.begin()
+	c.silent, c.fresh = true, true
+	q.rotateAt = 0
+	return q.commit(c)
+}
+
+// step runs one op and commits what it changed. One that changes nothing need
+// not wait for the disk to get well.
 func (q *Queue) step(run func(c *change) (bool, error)) error {
-	if q.stuck != nil {
-		return q.blocked()
-	}
 	c := q.begin()
 	commit, err := run(c)
-	if err != nil || !commit {
+	switch {
+	case err != nil || !commit:
 		return err
+	case q.stuck != nil:
+		return q.blocked()
 	}
 	return q.commit(c)
 }
 
 // blocked is what everyone is told while something uncertain goes first.
-func (q *Queue) blocked() error {
+func (q *Queue) blocked() error { return errFull(q.failed()) }
+
+// failed returns why nothing can be stored at the moment, nil if it can.
+func (q *Queue) failed() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return errFull(q.failing)
+	return q.failing
 }
 
 // ackDue reports whether an ack has waited long enough for company.
@@ -181,11 +217,18 @@ func (q *Queue) commit(c *change) error {
 	var not *notStored
 	certain := errors.As(err, &not)
 	if certain && isSpace(err) {
+		if !c.put && q.ballast.release() {
+			return q.commit(c)
+		}
 		return q.fail(err)
 	}
 	// The file is not written any more. What it holds up to its last good commit
 	// stays readable; the same bytes under the same numbers go into a new one.
-	q.log.Error("segment sealed after a failed commit; the same messages go into a new one", "segment", tail.path, "stored", !certain, "error", err)
+	level := slog.LevelError
+	if certain && q.failed() != nil {
+		level = slog.LevelDebug // a disk that takes nothing says so for each put
+	}
+	q.log.Log(context.Background(), level, "segment sealed after a failed commit; the same messages go into a new one", "segment", tail.path, "stored", !certain, "error", err)
 	q.doubted = q.doubted || !certain
 	rerr := q.rotate(c)
 	switch {
@@ -238,6 +281,7 @@ func (q *Queue) doubt(c *change, cause error) error {
 // retry tries once more to store what is uncertain, in a new file.
 func (q *Queue) retry() {
 	c := q.stuck
+	c.put = false
 	if err := q.rotate(c); err != nil {
 		q.backoff = min(2*q.backoff, lastBackoff)
 		q.retryAt = time.Now().Add(q.backoff)
@@ -257,8 +301,11 @@ func (q *Queue) publish(c *change) {
 	if q.pending.upto <= c.state.acked() {
 		q.pending, q.ackAt = mark{}, time.Time{}
 	}
-	recovered := q.failing != nil
-	q.failing = nil
+	// Where there was no room for messages, room for an ack says nothing.
+	recovered := q.failing != nil && (len(c.blocks) > 0 || !isSpace(q.failing))
+	if recovered {
+		q.failing = nil
+	}
 	q.mu.Unlock()
 	if recovered {
 		q.log.Info("storing works again")
