@@ -60,6 +60,14 @@ func (o *Options) check() error {
 		return fmt.Errorf("--duration %s: want at least 5s, so that what breaks can be seen to heal", o.Duration)
 	}
 	if o.File != "" {
+		// Stat before Open: opening a pipe that nobody writes waits for ever.
+		info, err := os.Stat(o.File)
+		if err != nil {
+			return fmt.Errorf("--file: %w", err)
+		}
+		if !info.Mode().IsRegular() {
+			return fmt.Errorf("--file %s: not a regular file; each agent reads it from the beginning", o.File)
+		}
 		f, err := os.Open(o.File)
 		if err != nil {
 			return fmt.Errorf("--file: %w", err)

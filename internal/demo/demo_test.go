@@ -2,6 +2,7 @@ package demo
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,6 +50,7 @@ func TestOptions(t *testing.T) {
 		"--agents":   {Agents: 0, Duration: time.Minute},
 		"--duration": {Agents: 1, Duration: time.Second},
 		"--file":     {Agents: 1, Duration: time.Minute, File: filepath.Join(t.TempDir(), "missing")},
+		"--file ":    {Agents: 1, Duration: time.Minute, File: t.TempDir()},
 	} {
 		if err := o.check(); err == nil || !strings.HasPrefix(err.Error(), flag) {
 			t.Errorf("%+v: %v", o, err)
@@ -109,12 +111,41 @@ func TestPlainViewPrintsALineEveryTwoSeconds(t *testing.T) {
 func TestLiveViewRedrawsInPlace(t *testing.T) {
 	var out strings.Builder
 	v := newView(&out)
-	v.live = true
+	v.live, v.size = true, func() (int, int) { return 80, 24 }
 	stations := []*station{{id: "agent-1"}, {id: "agent-2"}}
 	v.figures(stations)
 	v.figures(stations)
 	v.say("done")
 	if got := strings.Count(out.String(), "\x1b[4A\x1b[J"); got != 2 {
 		t.Errorf("erased %d times, want 2:\n%q", got, out.String())
+	}
+}
+
+// A table that is higher or wider than the terminal cannot be redrawn in place.
+func TestLiveViewFitsTheTerminal(t *testing.T) {
+	t.Setenv("NO_COLOR", "1")
+	var out strings.Builder
+	v := newView(&out)
+	var stations []*station
+	for n := range 30 {
+		st := &station{id: fmt.Sprintf("agent-%d", n+1)}
+		st.hear(`{"state":"different-store","accepted":1234567890,"delivered":1234567890,"backlog":123456789}`)
+		stations = append(stations, st)
+	}
+	v.live, v.size = true, func() (int, int) { return 80, 24 }
+	v.figures(stations)
+	if v.drawn >= 24 || !strings.Contains(out.String(), "and 10 more") {
+		t.Errorf("%d lines in 24 rows:\n%s", v.drawn, out.String())
+	}
+	for line := range strings.Lines(out.String()) {
+		if len(line)-1 > tableWidth {
+			t.Errorf("%d columns: %q", len(line)-1, line)
+		}
+	}
+	v.size = func() (int, int) { return 40, 24 }
+	out.Reset()
+	v.figures(stations[:1])
+	if got := out.String(); v.drawn != 0 || strings.Count(got, "\n") != 1 || !strings.HasPrefix(got, "\x1b[23A") {
+		t.Errorf("in 40 columns: %q", got)
 	}
 }

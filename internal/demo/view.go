@@ -16,6 +16,7 @@ import (
 type view struct {
 	out   io.Writer
 	live  bool
+	size  func() (columns, rows int) // of the terminal
 	begin time.Time
 	drawn int       // lines of figures at the bottom
 	line  time.Time // when the last plain line of figures was printed
@@ -24,7 +25,14 @@ type view struct {
 func newView(out io.Writer) *view {
 	f, ok := out.(*os.File)
 	live := ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" && runtime.GOOS != "windows"
-	return &view{out: out, live: live, begin: time.Now()}
+	size := func() (columns, rows int) {
+		columns, rows, err := term.GetSize(int(f.Fd()))
+		if err != nil || columns == 0 || rows == 0 {
+			return 80, 24
+		}
+		return columns, rows
+	}
+	return &view{out: out, live: live, size: size, begin: time.Now()}
 }
 
 // Printf prints a line above the figures.
@@ -46,11 +54,25 @@ func (v *view) clear() {
 	}
 }
 
+// tableWidth is how wide the live table is.
+const tableWidth = 76
+
 // figures shows the agents' figures.
 func (v *view) figures(stations []*station) {
 	if !v.live {
 		v.plain(stations)
 		return
+	}
+	// What has scrolled away cannot be redrawn, nor can lines that wrap.
+	columns, rows := v.size()
+	fit := rows - 4 // beside an empty line, the head, the rest, and the cursor's line
+	if columns < tableWidth || fit < 1 {
+		v.plain(stations)
+		return
+	}
+	rest := 0
+	if n := len(stations); n > fit {
+		stations, rest = stations[:fit], n-fit
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n         %-10s %-12s %10s %10s %9s %8s\n", "", "state", "accepted", "delivered", "backlog", "rate")
@@ -58,6 +80,9 @@ func (v *view) figures(stations []*station) {
 		f, rate := st.look()
 		fmt.Fprintf(&b, "         %-10s %s %10d %10d %9d %6.0f/s\n", st.id, v.paint(colour(f.State), fmt.Sprintf("%-12s", f.State)),
 			f.Accepted, f.Delivered, f.Backlog, rate)
+	}
+	if rest > 0 {
+		fmt.Fprintf(&b, "         and %d more, which this terminal has no room for\n", rest)
 	}
 	v.clear()
 	io.WriteString(v.out, b.String())
@@ -68,6 +93,7 @@ func (v *view) plain(stations []*station) {
 	if time.Since(v.line) < 2*time.Second {
 		return
 	}
+	v.clear() // the terminal may have become too small for the table
 	v.line = time.Now()
 	var parts []string
 	for _, st := range stations {
