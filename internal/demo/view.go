@@ -63,9 +63,10 @@ func (v *view) figures(stations []*station) {
 		v.plain(stations)
 		return
 	}
-	// What has scrolled away cannot be redrawn, nor can lines that wrap.
+	// What has scrolled away cannot be redrawn, nor can lines that wrap. The top
+	// row stays free: some terminals keep a copy of a screen that is cleared whole.
 	columns, rows := v.size()
-	fit := rows - 4 // beside an empty line, the head, the rest, and the cursor's line
+	fit := rows - 5 // beside that, an empty line, the head, the rest, and the cursor's line
 	if columns < tableWidth || fit < 1 {
 		v.plain(stations)
 		return
