@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,35 +57,35 @@ func (m Medium) format(site string, o lossy.Options, seed uint64) (*lossy.Disk, 
 	if m == Plain {
 		return d, nil
 	}
-	// One image serves all histories of a site.
-	path := filepath.Join(site, ext4File)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		b, err = makeExt4(path)
-	}
+	b, err := ext4Image(filepath.Join(site, ext4File))
 	if err == nil {
 		d.Put(ext4File, b)
 	}
 	return d, err
 }
 
-func makeExt4(path string) ([]byte, error) {
-	temp := path + ".new"
-	if err := os.WriteFile(temp, nil, 0o600); err != nil {
+// making is held while the image is made: one serves all histories of a site.
+var making sync.Mutex
+
+// ext4Image returns a fresh ext4 file system, and keeps it at path.
+func ext4Image(path string) ([]byte, error) {
+	making.Lock()
+	defer making.Unlock()
+	b, err := os.ReadFile(path)
+	if !errors.Is(err, os.ErrNotExist) {
+		return b, err
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		return nil, err
 	}
-	if err := os.Truncate(temp, ext4Size); err != nil {
+	if err := os.Truncate(path, ext4Size); err != nil {
 		return nil, err
 	}
-	out, err := exec.Command("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-J", "size=4", temp).CombinedOutput()
+	out, err := exec.Command("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-J", "size=4", path).CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("mkfs.ext4: %w: %s", err, out)
 	}
-	b, err := os.ReadFile(temp)
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
-	return b, err
+	return os.ReadFile(path)
 }
 
 // mounted is a medium in use.
@@ -116,13 +117,13 @@ func (m Medium) mount(at string, d *lossy.Disk) (_ *mounted, err error) {
 	if err != nil {
 		return nil, err
 	}
-	v.undo = append(v.undo, func() error { return detach(loop) })
+	v.undo = append(v.undo, loop.detach)
 	v.dir = filepath.Join(at, "ext4")
 	if err := os.MkdirAll(v.dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := unix.Mount(loop.Name(), v.dir, "ext4", 0, ""); err != nil {
-		return nil, fmt.Errorf("mount ext4 from %s: %w", loop.Name(), err)
+	if err := unix.Mount(loop.path, v.dir, "ext4", 0, ""); err != nil {
+		return nil, fmt.Errorf("mount ext4 from %s: %w", loop.path, err)
 	}
 	v.undo = append(v.undo, func() error { return patiently(func() error { return unix.Unmount(v.dir, 0) }) })
 	return v, nil
@@ -148,53 +149,4 @@ func patiently(f func() error) (err error) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	return err
-}
-
-// attach makes a file a block device.
-func attach(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer control.Close()
-	for {
-		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
-		if err != nil {
-			return nil, fmt.Errorf("find a free loop device: %w", err)
-		}
-		loop, err := openLoop(fmt.Sprintf("/dev/loop%d", n))
-		if err != nil {
-			return nil, err
-		}
-		err = unix.IoctlLoopConfigure(int(loop.Fd()), &unix.LoopConfig{Fd: uint32(file.Fd()), Size: 512})
-		if err == nil {
-			return loop, nil
-		}
-		loop.Close()
-		if !errors.Is(err, unix.EBUSY) { // somebody else was faster
-			return nil, fmt.Errorf("make %s a block device: %w", path, err)
-		}
-	}
-}
-
-// openLoop opens a loop device; its node may appear a little later than it is
-// promised.
-func openLoop(path string) (loop *os.File, err error) {
-	for range 200 {
-		if loop, err = os.OpenFile(path, os.O_RDWR, 0); !errors.Is(err, os.ErrNotExist) {
-			return loop, err
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	return nil, err
-}
-
-func detach(loop *os.File) error {
-	err := unix.IoctlSetInt(int(loop.Fd()), unix.LOOP_CLR_FD, 0)
-	return errors.Join(err, loop.Close())
 }

@@ -96,3 +96,14 @@ func TestJournalPowerCuts(t *testing.T) {
 	cfg := Config{Site: folder(t, Plain), Keep: *keep}
 	histories(t, *cuts-*cuts/2, func(seed uint64) (Result, error) { return Journal(cfg, seed) }, mustHold(t))
 }
+
+// Ext4: the disk is lossy, the file system is the kernel's.
+func TestExt4PowerCuts(t *testing.T) {
+	cfg := Config{Site: folder(t, Ext4), Medium: Ext4, Keep: *keep}
+	histories(t, *ext4Cuts, func(seed uint64) (Result, error) {
+		if seed%2 == 0 {
+			return Agent(cfg, seed)
+		}
+		return Journal(cfg, seed)
+	}, mustHold(t))
+}

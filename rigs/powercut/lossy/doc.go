@@ -45,6 +45,6 @@
 //
 // It is no file system to keep files in: no links, no owners, no times. A Disk's
 // methods may be called concurrently. The process that mounts a Disk must not use
-// the mount itself: a page fault in a mapped file would wait for a goroutine of
-// the same process.
+// the mount itself by package os or by mapping files: the poller, or a page fault,
+// would wait for an answer of this process and keep it from giving one.
 package lossy
