@@ -39,21 +39,23 @@ func TestBallastALaneOpensOnAFullDisk(t *testing.T) {
 	if l.ballasted() != ballastSize {
 		t.Fatalf("ballast of %d bytes", l.ballasted())
 	}
+	// No room for the last commit once more: it stays where it is.
 	if err := l.again(onCreate, errRoom); err != nil {
-		t.Fatalf("with a ballast: %v", err)
+		t.Fatalf("with room for little: %v", err)
+	}
+	l.want(1, bodies(1, 5)...)
+	// Nor for anything else, but for the ballast's.
+	l.put(6, 6)
+	if err := l.again(onCreate, errRoom, errRoom); err != nil {
+		t.Fatalf("with ballast: %v", err)
 	}
 	if l.ballasted() != ballastSize {
 		t.Errorf("ballast of %d bytes after there was room again", l.ballasted())
 	}
-	l.want(1, bodies(1, 5)...)
-	// The ballast is not enough for the last commit: it stays where it is.
-	if err := l.again(onCreate, errRoom, errRoom); err != nil {
-		t.Fatalf("with a ballast that is too small: %v", err)
-	}
-	l.put(6, 6)
-	l.want(1, bodies(1, 6)...)
+	l.put(7, 7)
+	l.want(1, bodies(1, 7)...)
 	l.crash()
-	l.want(1, bodies(1, 6)...)
+	l.want(1, bodies(1, 7)...)
 	if err := l.again(onCreate, errRoom, errRoom, errRoom); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("without any room: %v", err)
 	}

@@ -26,7 +26,7 @@ type change struct {
 	gone    []segment // files that nobody needs once this is committed
 	silent  bool      // shows readers nothing new
 	fresh   bool      // had better go into a new segment
-	put     bool      // can wait for room: the ballast is not given up for it
+	spares  bool      // the ballast: can wait for room, or do with less
 }
 
 // keep adds a batch whose numbers continue the state.

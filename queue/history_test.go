@@ -156,7 +156,15 @@ func randomHistory(t *testing.T, seed uint64, steps int) {
 			l.reopen()
 		case k < 17:
 			what = "crash"
-			l.crash()
+			if r.IntN(3) > 0 {
+				l.crash()
+				break
+			}
+			what = "crash, disk full"
+			if err := l.again(onCreate, errRoom); err != nil {
+				t.Fatalf("%v\n%s: %v", log, what, err)
+			}
+			l.faults.armed = nil
 		default:
 			store := []wire.StoreID{storeA, storeA, storeB}[r.IntN(3)]
 			said, epoch := l.Streams()[0], l.epoch()

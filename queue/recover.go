@@ -90,16 +90,18 @@ func (q *Queue) resume(r *recovery) error {
 		}
 		q.log.Warn("the old tail cannot be written, a new segment takes its place", "error", err)
 	}
+	c.spares = len(c.blocks) > 0 && len(r.damaged) == 0
 	err := q.rotate(c)
-	if isSpace(err) && len(c.blocks) > 0 && len(r.damaged) == 0 {
-		// The disk has no room for the last commit once more, not even with the
-		// ballast gone. It stays where it is, and to drain it makes room. Whoever was
-		// told that it is on disk was told so after a sync of that file which
-		// succeeded; only what nobody was promised can be missing after a power cut.
+	if isSpace(err) && c.spares {
+		// The disk has no room for the last commit once more. It stays where it is:
+		// the ballast is for many openings like this one, until what drains makes
+		// room. Whoever was told that it is on disk was told so after a sync of that
+		// file which succeeded; only what nobody was promised can be missing after a
+		// power cut.
 		if err := syncFile(r.tail()); err != nil {
 			return err
 		}
-		c.blocks, c.state.commit = nil, c.state.next
+		c.blocks, c.state.commit, c.spares = nil, c.state.next, false
 		q.log.Warn("the disk is full: the last commit is not written again", "error", err)
 		err = q.rotate(c)
 	}

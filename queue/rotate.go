@@ -24,7 +24,7 @@ func (q *Queue) rotate(c *change) error {
 	seg := segment{q.ordinal, c.first()}
 	q.reclaim(c, append(q.files.segs[:len(q.files.segs):len(q.files.segs)], seg))
 	f, named, err := q.create(seg, c)
-	if err != nil && !named && isSpace(err) && !c.put && q.ballast.release() {
+	if err != nil && !named && isSpace(err) && !c.spares && q.ballast.release() {
 		f, named, err = q.create(seg, c)
 	}
 	if err != nil {

@@ -111,7 +111,7 @@ func (q *Queue) append(g *group) error {
 		return q.fail(err)
 	}
 	c := q.begin()
-	c.put = true
+	c.spares = true
 	q.pack(c, g)
 	if len(c.blocks) == 0 {
 		return nil
@@ -217,7 +217,7 @@ func (q *Queue) commit(c *change) error {
 	var not *notStored
 	certain := errors.As(err, &not)
 	if certain && isSpace(err) {
-		if !c.put && q.ballast.release() {
+		if !c.spares && q.ballast.release() {
 			return q.commit(c)
 		}
 		return q.fail(err)
@@ -281,7 +281,7 @@ func (q *Queue) doubt(c *change, cause error) error {
 // retry tries once more to store what is uncertain, in a new file.
 func (q *Queue) retry() {
 	c := q.stuck
-	c.put = false
+	c.spares = false
 	if err := q.rotate(c); err != nil {
 		q.backoff = min(2*q.backoff, lastBackoff)
 		q.retryAt = time.Now().Add(q.backoff)
