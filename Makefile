@@ -23,6 +23,7 @@ test: ## run all tests (unit tests with the race detector where a C compiler is)
 	$(GO) test -timeout 15m ./internal/sim
 	$(GO) test -timeout 30m -v ./internal/e2e
 	cd internal/embedder && $(GO) test ./...
+	cd bench && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 e2e-long: ## kill agent and collector ROUNDS=300 times each, over real binaries
 	$(GO) test -timeout 6h -v ./internal/e2e -rounds $(ROUNDS)
@@ -38,6 +39,7 @@ lint: ## gofmt, go vet, staticcheck, for Linux and Windows
 	cd tools && $(GO) build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 	bin/staticcheck ./...
 	GOOS=windows bin/staticcheck ./...
+	cd bench && ../bin/staticcheck ./...
 
 fuzz: ## fuzz every parser for TIME=30s each
 	@for f in $$(grep -rlE '^func Fuzz' --include=*_test.go .); do \
@@ -45,8 +47,9 @@ fuzz: ## fuzz every parser for TIME=30s each
 	    echo "$$t in $$(dirname $$f)"; $(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(TIME) $$(dirname $$f) || exit 1; \
 	done; done
 
-bench: ## run the benchmarks
+bench: ## run the benchmarks, then measure with real processes (docs/BENCHMARKS.md; about 15 minutes)
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+	cd bench && $(GO) run .
 
 demo: ## run the demo
 	$(GO) run ./cmd/collector demo

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -11,26 +10,37 @@ import (
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-// Lane is the child that measures one durable queue alone.
-type Lane struct{}
-
-// LaneLoad says what to load.
-type LaneLoad struct {
-	What string // queue, log, ahead
-	Dir  string
-	Load Load
+// Lane is the child that has one durable queue open, and nothing else.
+type Lane struct {
+	put   func(producer, from, count int) error
+	syncs func() (int, error)
+	close func() error
 }
 
-// LaneDone is what came of it.
+// LaneOpening says what to open.
+type LaneOpening struct {
+	What string // queue, log, or ahead: a log whose blocks are set aside
+	Dir  string
+}
+
+// LaneDone is what came of a load.
 type LaneDone struct {
 	Done
 	Used  usage
 	Syncs int
 }
 
-// Put loads an empty queue.
-func (*Lane) Put(a LaneLoad, r *LaneDone) error {
-	put, end, err := openLane(a.What, a.Dir)
+// Open opens an empty queue.
+func (l *Lane) Open(o LaneOpening, _ *Nothing) error {
+	if o.What == "queue" {
+		return l.openQueue(o.Dir)
+	}
+	return l.openLog(o.Dir, o.What == "ahead")
+}
+
+// Put loads it.
+func (l *Lane) Put(a Load, r *LaneDone) error {
+	syncs, err := l.syncs()
 	if err != nil {
 		return err
 	}
@@ -38,7 +48,7 @@ func (*Lane) Put(a LaneLoad, r *LaneDone) error {
 	if err != nil {
 		return err
 	}
-	if r.Done, err = a.Load.run(put); err != nil {
+	if r.Done, err = a.run(l.put); err != nil {
 		return err
 	}
 	after, err := usageOf(os.Getpid())
@@ -46,50 +56,55 @@ func (*Lane) Put(a LaneLoad, r *LaneDone) error {
 		return err
 	}
 	r.Used = after.since(before)
-	r.Syncs, err = end()
+	r.Syncs, err = l.syncs()
+	r.Syncs -= syncs
 	return err
 }
 
-// Close is there for stop; Put has closed what it opened.
-func (*Lane) Close(Nothing, *Nothing) error { return nil }
+// Close closes it.
+func (l *Lane) Close(Nothing, *Nothing) error { return l.close() }
 
-// openLane opens a queue; end closes it and returns how often it has synced.
-func openLane(what, dir string) (put func(_, from, count int) error, end func() (int, error), err error) {
-	texts := bodies(5000)
-	if what != "queue" {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, nil, err
-		}
-		r, err := newReference(filepath.Join(dir, "log"), what == "ahead")
-		if err != nil {
-			return nil, nil, err
-		}
-		return func(_, from, count int) error {
-			list := make([][]byte, count)
-			for i := range list {
-				list[i] = texts[(from+i)%len(texts)]
-			}
-			return r.put(list...)
-		}, r.close, nil
+func (l *Lane) openLog(dir string, ahead bool) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
+	r, err := newReference(filepath.Join(dir, "log"), ahead)
+	if err != nil {
+		return err
+	}
+	texts := bodies(5000)
+	l.put = func(_, from, count int) error {
+		list := make([][]byte, count)
+		for i := range list {
+			list[i] = texts[(from+i)%len(texts)]
+		}
+		return r.put(list...)
+	}
+	l.syncs = func() (int, error) { return int(r.syncs.Load()), nil }
+	l.close = r.close
+	return nil
+}
+
+func (l *Lane) openQueue(dir string) error {
 	q, err := queue.Open(context.Background(), queue.Config{Dir: dir, Agent: "bench", Lane: wire.DefaultLane})
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	opened := q.Stats().Commits
-	put = func(_, from, count int) error {
+	texts := bodies(5000)
+	l.put = func(_, from, count int) error {
 		list := make([]wire.Message, count)
 		for i := range list {
 			list[i] = wire.Message{Time: time.Now(), Body: texts[(from+i)%len(texts)]}
 		}
 		return q.Put(context.Background(), list...)
 	}
-	end = func() (int, error) {
+	l.syncs = func() (int, error) {
 		st := q.Stats()
-		if st.Failing != nil {
-			return 0, fmt.Errorf("the queue is failing: %w", st.Failing)
-		}
-		return 2 * int(st.Commits-opened), q.Close() // bbolt syncs its pages, then the page that names them
+		return syncsPerCommit * int(st.Commits), st.Failing
 	}
-	return put, end, nil
+	l.close = q.Close
+	return nil
 }
+
+// syncsPerCommit: bbolt syncs its pages, and then the page that names them.
+const syncsPerCommit = 2

@@ -31,20 +31,30 @@ var measures = []measure{
 }
 
 func main() {
-	if role := os.Getenv(roleEnv); role != "" {
-		if err := serve(role); err != nil {
+	playOr(func() int {
+		if err := run(os.Args[1:], os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
+			return 1
 		}
-		return
+		return 0
+	})
+}
+
+// playOr plays a role if this process is a child, else it runs the parent; then
+// it ends the process.
+func playOr(parent func() int) {
+	role := os.Getenv(roleEnv)
+	if role == "" {
+		os.Exit(parent())
 	}
-	if err := run(os.Args[1:]); err != nil {
+	if err := serve(role); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+	os.Exit(0)
 }
 
-func run(args []string) error {
+func run(args []string, w io.Writer) error {
 	b := &bench{loads: []int{0, 1_000_000, 10_000_000}}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	flags.StringVar(&b.dir, "dir", os.TempDir(), "where to make the folders; their disk is what is measured")
@@ -70,12 +80,12 @@ func run(args []string) error {
 			return fmt.Errorf("there is no measure %q: queue, end, backlog", name)
 		}
 	}
-	fmt.Printf("%s, %s, %d processors, load %s\n\n", time.Now().Format("2006-01-02 15:04"), runtime.Version(), runtime.NumCPU(), load())
+	fmt.Fprintf(w, "%s, %s, %d processors, load %s\n\n", time.Now().Format("2006-01-02 15:04"), runtime.Version(), runtime.NumCPU(), load())
 	for _, m := range measures {
 		if flags.NArg() > 0 && !slices.Contains(flags.Args(), m.name) {
 			continue
 		}
-		if err := m.run(b, os.Stdout); err != nil {
+		if err := m.run(b, w); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // reference is the least that a durable queue can do: one file, one goroutine
@@ -19,7 +20,8 @@ type reference struct {
 
 	// Owned by the writer.
 	end, reserved int64
-	syncs         int
+
+	syncs atomic.Int64
 
 	mu      sync.Mutex
 	waiting *commit
@@ -108,12 +110,12 @@ func (r *reference) store(b []byte) error {
 		return err
 	}
 	r.end += int64(len(b))
-	r.syncs++
+	r.syncs.Add(1)
 	return dataSync(r.file)
 }
 
-// close ends the writer and returns how often it has synced.
-func (r *reference) close() (syncs int, err error) {
+// close ends the writer.
+func (r *reference) close() error {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
@@ -122,5 +124,5 @@ func (r *reference) close() (syncs int, err error) {
 	default:
 	}
 	<-r.ended
-	return r.syncs, r.file.Close()
+	return r.file.Close()
 }
