@@ -184,12 +184,12 @@ func (c *Client) failed(addr string, f *failure) time.Duration {
 }
 
 // logFailure logs the first failure, each doubling of their number, and another
-// cause at most once a minute. A fault that somebody has to repair is logged each
-// time: it is tried again after minutes.
+// cause at most once a minute. What is tried again after minutes is logged each
+// time: a fault that somebody has to repair, and attempts beyond the maximum.
 func (c *Client) logFailure(addr string, state State, f *failure, wait time.Duration, now time.Time) {
 	n := c.retry.failed
 	other := f.cause != c.logged.cause && now.Sub(c.logged.at) >= time.Minute
-	if state == Waiting && n&(n-1) != 0 && !other {
+	if state == Waiting && n&(n-1) != 0 && !other && !c.retry.slow() {
 		return
 	}
 	c.logged.cause, c.logged.at = f.cause, now

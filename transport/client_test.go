@@ -344,3 +344,20 @@ func TestLogIsRateLimitedAndNamesCauses(t *testing.T) {
 		}
 	})
 }
+
+func TestLogNamesEachAttemptBeyondTheMaximum(t *testing.T) {
+	bubble(t, func(t *testing.T, c *fakeCollector) {
+		var buf bytes.Buffer
+		cfg := testConfig((&network{}).dial)
+		cfg.Reconnect.MaxAttempts = 5
+		cfg.Logger = slog.New(slog.NewTextHandler(&buf, nil))
+		r := start(t, cfg, newSource("default", 10, 1))
+		r.until("7 attempts", 2*time.Hour, func() bool { return r.Status().Attempts >= 7 })
+		r.finish()
+		for _, n := range []string{"1", "2", "4", "5", "6", "7"} {
+			if !strings.Contains(buf.String(), " attempts="+n+" ") {
+				t.Errorf("attempt %s is not in the log:\n%s", n, buf.String())
+			}
+		}
+	})
+}

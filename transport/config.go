@@ -47,15 +47,7 @@ type Reconnect struct {
 // withDefaults returns a checked copy of cfg with its zero values filled in.
 func (cfg Config) withDefaults() (Config, error) {
 	cfg.Collectors = slices.Clone(cfg.Collectors)
-	r := &cfg.Reconnect
-	for d, v := range map[*time.Duration]time.Duration{&r.Min: 500 * time.Millisecond, &r.Slow: 10 * time.Minute} {
-		if *d == 0 {
-			*d = v
-		}
-	}
-	if r.Max == 0 {
-		r.Max = max(time.Minute, r.Min)
-	}
+	cfg.Reconnect = cfg.Reconnect.withDefaults()
 	if cfg.Dial == nil {
 		cfg.Dial = dialTCP
 	}
@@ -63,6 +55,19 @@ func (cfg Config) withDefaults() (Config, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return cfg, cfg.check()
+}
+
+func (r Reconnect) withDefaults() Reconnect {
+	if r.Min == 0 {
+		r.Min = 500 * time.Millisecond
+	}
+	if r.Max == 0 {
+		r.Max = max(time.Minute, r.Min)
+	}
+	if r.Slow == 0 {
+		r.Slow = 10 * time.Minute
+	}
+	return r
 }
 
 func (cfg *Config) check() error {

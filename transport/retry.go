@@ -65,11 +65,14 @@ func (r *retry) next(f *failure) (State, time.Duration) {
 		}
 	}
 	bound := r.network.NextBackOff()
-	if r.cfg.MaxAttempts > 0 && r.failed >= r.cfg.MaxAttempts {
+	if r.slow() {
 		return Waiting, r.spread(r.cfg.Slow)
 	}
 	return Waiting, r.random(bound)
 }
+
+// slow reports whether the maximum of attempts is reached.
+func (r *retry) slow() bool { return r.cfg.MaxAttempts > 0 && r.failed >= r.cfg.MaxAttempts }
 
 // spread adds up to a tenth, so that a fleet does not come back all at once.
 func (r *retry) spread(d time.Duration) time.Duration { return d + r.random(d/10) }
