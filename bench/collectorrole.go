@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"math"
 	"net"
 	"path/filepath"
 	"sync"
@@ -39,8 +40,11 @@ type Seen struct {
 	Syncs       uint64        // of its segments
 }
 
-// rate is how many a second came after the first group.
+// rate is how many a second came after the first group; NaN if that was all.
 func (s Seen) rate() float64 {
+	if s.Messages == s.Before {
+		return math.NaN()
+	}
 	return float64(s.Messages-s.Before) / s.Last.Sub(s.First).Seconds()
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -37,21 +38,24 @@ func quantile(list []time.Duration, p float64) time.Duration {
 	return list[min(len(list)-1, int(p*float64(len(list))))]
 }
 
-// median returns the middle of what f says of each element.
+// median returns the middle of what f says of each element; NaN is left out, and
+// is the result if there is nothing else.
 func median[T any](list []T, f func(T) float64) float64 {
-	values := make([]float64, len(list))
-	for i, v := range list {
-		values[i] = f(v)
-	}
-	if len(values) == 0 {
-		return 0
+	var values []float64
+	for _, v := range list {
+		if x := f(v); !math.IsNaN(x) {
+			values = append(values, x)
+		}
 	}
 	slices.Sort(values)
-	if k := len(values) / 2; len(values)%2 == 0 {
+	k := len(values) / 2
+	switch {
+	case len(values) == 0:
+		return math.NaN()
+	case len(values)%2 == 0:
 		return (values[k-1] + values[k]) / 2
-	} else {
-		return values[k]
 	}
+	return values[k]
 }
 
 // table writes rows as Markdown; the first one is the heading.
@@ -67,6 +71,9 @@ func table(w io.Writer, rows [][]string) {
 
 // whole prints a number with separators between thousands.
 func whole(v float64) string {
+	if math.IsNaN(v) {
+		return none
+	}
 	s := fmt.Sprintf("%.0f", v)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]
@@ -74,7 +81,15 @@ func whole(v float64) string {
 	return s
 }
 
-func decimal(v float64) string { return fmt.Sprintf("%.2f", v) }
+// none stands where there is no figure.
+const none = "-"
+
+func decimal(v float64) string {
+	if math.IsNaN(v) {
+		return none
+	}
+	return fmt.Sprintf("%.2f", v)
+}
 
 // millis prints a duration given in seconds.
-func millis(seconds float64) string { return fmt.Sprintf("%.2f", seconds*1e3) }
+func millis(seconds float64) string { return decimal(seconds * 1e3) }
