@@ -84,6 +84,20 @@ func TestAFolderKeepsItsIdentity(t *testing.T) {
 	}
 }
 
+func TestALaneOfAnotherAgentIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	for _, id := range []string{"a", "b"} {
+		open(t, Config{ID: id, Dir: filepath.Join(dir, id)}).Close()
+	}
+	lane := filepath.Join(dir, "b", "lane-default")
+	if err := errors.Join(os.RemoveAll(lane), os.Rename(filepath.Join(dir, "a", "lane-default"), lane)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), Config{Dir: filepath.Join(dir, "b")}); !errors.Is(err, ErrIdentity) {
+		t.Errorf("Open: %v", err)
+	}
+}
+
 func TestTheDefaultIDIsTheHostsName(t *testing.T) {
 	want, err := hostID()
 	if err != nil {
@@ -151,6 +165,18 @@ func TestReadStatusMakesNothing(t *testing.T) {
 	}
 	if list, _ := os.ReadDir(dir); len(list) != 0 {
 		t.Errorf("the folder holds %v", list)
+	}
+}
+
+// A process that ends while it makes a lane leaves a folder without a segment.
+func TestStatusOfALaneThatWasNotFinished(t *testing.T) {
+	dir := t.TempDir()
+	open(t, Config{ID: "a", Dir: dir}).Close()
+	if err := os.Mkdir(filepath.Join(dir, "lane-alarms"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := ReadStatus(dir); err != nil || len(st.Lanes) != 2 || st.Lanes[1].Lane != "alarms" || st.Lanes[1].Accepted != 0 {
+		t.Errorf("status %+v, %v", st, err)
 	}
 }
 

@@ -73,7 +73,7 @@ func laneStatus(name wire.Lane, st queue.Stats, now time.Time) LaneStatus {
 	case st.Stopped:
 		l.Trouble = "stopped: the store has refused too many messages in a row; see the dead letters"
 	case st.Failing != nil:
-		l.Trouble = "accepts nothing: " + st.Failing.Error()
+		l.Trouble = "accepts nothing until a try succeeds: " + st.Failing.Error()
 	}
 	return l
 }
@@ -149,7 +149,10 @@ func readStatus(dir string) (Status, error) {
 	sortLanes(names)
 	for _, name := range names {
 		st, err := queue.ReadStats(laneDir(dir, name))
-		if err != nil {
+		switch {
+		case errors.Is(err, queue.ErrNotAQueue): // its first opening was cut short: it holds nothing
+			st = queue.Stats{Next: 1}
+		case err != nil:
 			return Status{}, fmt.Errorf("lane %s: %w", name, err)
 		}
 		s.Lanes = append(s.Lanes, laneStatus(name, st, time.Now()))

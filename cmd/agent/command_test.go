@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -100,6 +101,9 @@ func TestExitCodes(t *testing.T) {
 	os.WriteFile(unknown, []byte("collector: x\n"), 0o600)
 	notOurs := filepath.Join(dir, "file")
 	os.WriteFile(notOurs, []byte("x"), 0o600)
+	garbage := filepath.Join(dir, "garbage")
+	os.Mkdir(garbage, 0o700)
+	os.WriteFile(filepath.Join(garbage, "agent.json"), []byte("no"), 0o600)
 	huge := strings.Repeat("x", 1<<20)
 	for _, c := range []struct {
 		name, stdin string
@@ -113,6 +117,8 @@ func TestExitCodes(t *testing.T) {
 		{"a bad header", "", []string{"send", "--dir", other, "--header", "novalue", "x"}, daemon.Usage, "KEY=VALUE"},
 		{"two messages", "", []string{"send", "--dir", other, "a", "b"}, daemon.Usage, "at most 1"},
 		{"a file for a folder", "", []string{"send", "--dir", notOurs, "x"}, daemon.No, "not a folder"},
+		{"a folder of something else", "", []string{"send", "--dir", garbage, "x"}, daemon.No, "name another folder"},
+		{"status of something else", "", []string{"status", "--dir", garbage}, daemon.No, "name another folder"},
 		{"status of nothing", "", []string{"status", "--dir", filepath.Join(dir, "missing")}, daemon.No, "--dir"},
 		{"run without a collector", "", []string{"run", "--dir", other}, daemon.Usage, "--collector"},
 		{"run with a remote one", "", []string{"run", "--dir", other, "--collector", "192.0.2.1:4717"}, daemon.Usage, "--insecure-plaintext"},
@@ -147,6 +153,11 @@ func TestOutcomes(t *testing.T) {
 		}
 		if got := daemon.CodeOf(refused(refusal(err))); got != want {
 			t.Errorf("%v over the socket: code %d, want %d", err, got, want)
+		}
+	}
+	for _, err := range []error{fs.ErrPermission, syscall.EROFS, agent.ErrNotAQueue} {
+		if got := withCode(fmt.Errorf("wrapped: %w", err)); !errors.Is(got, err) || !strings.Contains(got.Error(), "--dir") {
+			t.Errorf("%v: it does not say what to do: %v", err, got)
 		}
 	}
 	if withCode(nil) != nil || refused(nil) != nil || refusal(nil) != nil {

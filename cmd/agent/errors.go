@@ -3,39 +3,54 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
 
 	"github.com/fieldpost/fieldpost/agent"
 	"github.com/fieldpost/fieldpost/internal/control"
 	"github.com/fieldpost/fieldpost/internal/daemon"
 )
 
-// outcomes says, for each error of the agent, what a command's exit code is and
-// by which word the error travels over the control socket.
+const (
+	notOurs  = "name another folder with --dir, or restore this one"
+	noAccess = "make the folder writable for this user, or name another one with --dir"
+)
+
+// outcomes says, for each error of the agent, what a command's exit code is, by
+// which word the error travels over the control socket, and what to do next where
+// the error cannot know it.
 var outcomes = []struct {
 	err  error
 	word string
 	code daemon.Code
+	next string
 }{
 	// An error that wraps another of these has the code of the first in this list.
-	{agent.ErrUncertain, "uncertain", daemon.Unknown},
-	{control.ErrNoAnswer, "no-answer", daemon.Unknown},
-	{agent.ErrFull, "full", daemon.TryLater},
-	{errDiskFull, "disk-full", daemon.TryLater},
-	{agent.ErrInUse, "in-use", daemon.TryLater},
-	{agent.ErrClosed, "closed", daemon.TryLater},
-	{agent.ErrIdentity, "identity", daemon.BadConfig},
-	{agent.ErrUnknownLane, "unknown-lane", daemon.BadConfig},
-	{agent.ErrDropped, "dropped", daemon.No},
-	{agent.ErrTooLarge, "too-large", daemon.No},
-	{agent.ErrNotAQueue, "not-a-queue", daemon.No},
-	{context.Canceled, "canceled", daemon.TryLater},
-	{context.DeadlineExceeded, "timeout", daemon.TryLater},
+	{agent.ErrUncertain, "uncertain", daemon.Unknown, ""},
+	{control.ErrNoAnswer, "no-answer", daemon.Unknown, ""},
+	{agent.ErrFull, "full", daemon.TryLater, ""},
+	{errDiskFull, "disk-full", daemon.TryLater, ""},
+	{agent.ErrInUse, "in-use", daemon.TryLater, ""},
+	{agent.ErrClosed, "closed", daemon.TryLater, ""},
+	{agent.ErrIdentity, "identity", daemon.BadConfig, ""},
+	{agent.ErrUnknownLane, "unknown-lane", daemon.BadConfig, ""},
+	{agent.ErrDropped, "dropped", daemon.No, ""},
+	{agent.ErrTooLarge, "too-large", daemon.No, ""},
+	{agent.ErrNotAQueue, "not-a-queue", daemon.No, notOurs},
+	{fs.ErrPermission, "permission", daemon.No, noAccess},
+	{syscall.EROFS, "read-only", daemon.No, noAccess},
+	{context.Canceled, "canceled", daemon.TryLater, ""},
+	{context.DeadlineExceeded, "timeout", daemon.TryLater, ""},
 }
 
 // withCode gives err its exit code.
 func withCode(err error) error {
 	for _, o := range outcomes {
 		if errors.Is(err, o.err) {
+			if o.next != "" {
+				err = fmt.Errorf("%w; %s", err, o.next)
+			}
 			return daemon.WithCode(o.code, err)
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -41,7 +42,7 @@ const askWithin = 5 * time.Second
 
 // askStatus asks the daemon that has dir for its status.
 func askStatus(ctx context.Context, dir string) (agent.Status, error) {
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	ctx, cancel := context.WithTimeoutCause(ctx, askWithin, fmt.Errorf("nothing within %s: %w", askWithin, context.DeadlineExceeded))
 	defer cancel()
 	var s agent.Status
 	err := control.Call(ctx, dir, http.MethodGet, "/status", nil, &s)

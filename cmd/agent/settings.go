@@ -71,14 +71,21 @@ func (s *settings) load() (config.Agent, error) {
 			return c, fmt.Errorf("the configuration is wrong:\n%w", err)
 		}
 	}
-	for v, over := range map[*daemon.Value]func(){
-		s.id: func() { c.ID = s.given.id }, s.dir: func() { c.Dir = s.given.dir },
-		s.topic: func() { c.Stdin.Topic = s.given.topic }, s.lane: func() { c.Stdin.Lane = s.given.lane },
-		s.collectors: func() { c.Collectors = s.addresses },
-	} {
-		if v != nil && v.Given {
-			over()
-		}
+	given := func(v *daemon.Value) bool { return v != nil && v.Given } // not every command has every flag
+	if given(s.id) {
+		c.ID = s.given.id
+	}
+	if given(s.dir) {
+		c.Dir = s.given.dir
+	}
+	if given(s.topic) {
+		c.Stdin.Topic = s.given.topic
+	}
+	if given(s.lane) {
+		c.Stdin.Lane = s.given.lane
+	}
+	if given(s.collectors) {
+		c.Collectors = s.addresses
 	}
 	for _, addr := range s.addresses {
 		if _, err := config.ParseCollectorAddress(addr, s.insecure); err != nil {

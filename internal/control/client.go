@@ -50,7 +50,10 @@ func Call(ctx context.Context, dir, method, path string, in, out any) error {
 	req.Close = true
 	status, reply, err := exchange(conn, req)
 	if err != nil {
-		return fmt.Errorf("%s: %w: %w", dir, ErrNoAnswer, errors.Join(context.Cause(ctx), err))
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // of the failure
+		}
+		return fmt.Errorf("%s: %w: %w", dir, ErrNoAnswer, err)
 	}
 	if status != http.StatusOK {
 		no := &Refusal{}

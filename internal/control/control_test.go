@@ -111,6 +111,8 @@ func TestLostAnswerIsNoAnswer(t *testing.T) {
 	go func() { <-asked; cancel() }()
 	if err := Call(ctx, dir, "POST", "/", question{}, nil); !errors.Is(err, ErrNoAnswer) || !errors.Is(err, context.Canceled) {
 		t.Errorf("the caller gave up: %v", err)
+	} else if strings.Contains(err.Error(), "\n") {
+		t.Errorf("one cause, two lines: %q", err)
 	}
 	ended := make(chan error)
 	go func() { ended <- Call(context.Background(), dir, "POST", "/", question{}, nil) }()
