@@ -20,16 +20,17 @@ import (
 )
 
 // Errors of this package; compare with errors.Is. All but ErrUncertain mean that
-// the message is certainly not accepted.
+// the message is certainly not accepted. ErrIdentity is also for a lane that is
+// another agent's.
 var (
-	ErrFull        = queue.ErrFull                                     // the lane cannot take it now: the disk is full or failing; the cause is wrapped
-	ErrDropped     = queue.ErrDropped                                  // the lane's policy dropped it and keeps a tombstone
-	ErrTooLarge    = queue.ErrTooLarge                                 // above 1 MiB with topic and headers
-	ErrClosed      = queue.ErrClosed                                   // the agent is closed
-	ErrUncertain   = queue.ErrUncertain                                // it may or may not be accepted; if it is, it is delivered once
-	ErrInUse       = queue.ErrInUse                                    // another process has the folder
-	ErrNotAQueue   = queue.ErrNotAQueue                                // the folder or a file in it is none of Fieldpost's
-	ErrIdentity    = errors.New("the folder belongs to another agent") // or a lane in it does
+	ErrFull        = queue.ErrFull      // the lane cannot take it now: the disk is full or failing; the cause is wrapped
+	ErrDropped     = queue.ErrDropped   // the lane's policy dropped it and keeps a tombstone
+	ErrTooLarge    = queue.ErrTooLarge  // above 1 MiB with topic and headers
+	ErrClosed      = queue.ErrClosed    // the agent is closed
+	ErrUncertain   = queue.ErrUncertain // it may or may not be accepted; if it is, it is delivered once
+	ErrInUse       = queue.ErrInUse     // another process has the folder
+	ErrNotAQueue   = queue.ErrNotAQueue // the folder or a file in it is none of Fieldpost's
+	ErrIdentity    = errors.New("the folder belongs to another agent")
 	ErrUnknownLane = errors.New("unknown lane")
 )
 
