@@ -33,7 +33,7 @@ type Reader struct {
 	buf      []byte
 	from, to int   // buf[from:to] is read and not yet returned
 	scanned  int   // bytes of it that are known to hold no newline
-	passing  bool  // within a line that is too long
+	passed   int   // bytes of a line that is too long and whose end has not come; they are gone
 	line     int64 // number of the last line returned or passed over
 	err      error // of src
 }
@@ -46,22 +46,13 @@ func NewReader(src io.Reader, limit int) *Reader {
 // Line returns how many lines have been returned or passed over.
 func (r *Reader) Line() int64 { return r.line }
 
-// Buffered reports whether a whole line, or the end, can be had without reading
-// from the source.
-func (r *Reader) Buffered() bool {
-	return r.err != nil || bytes.IndexByte(r.buf[r.from:r.to], '\n') >= 0
-}
-
 // Partial returns how many bytes of a line without its newline have been read,
-// 0 between lines; of one that is too long only some.
+// 0 between lines.
 func (r *Reader) Partial() int {
-	if r.passing {
-		return max(1, r.to-r.from)
-	}
 	if i := bytes.LastIndexByte(r.buf[r.from:r.to], '\n'); i >= 0 {
 		return r.to - r.from - i - 1
 	}
-	return r.to - r.from
+	return r.passed + r.to - r.from
 }
 
 // Next returns the next line without its newline, good until the next call. At
@@ -74,17 +65,15 @@ func (r *Reader) Next() ([]byte, error) {
 			line := r.buf[r.from : r.from+r.scanned+i]
 			r.from, r.scanned = r.from+len(line)+1, 0
 			r.line++
-			if r.passing || len(line) > r.limit {
-				r.passing = false
+			if r.passed > 0 || len(line) > r.limit {
+				r.passed = 0
 				return nil, &TooLong{r.line, r.limit}
 			}
 			return line, nil
 		}
 		r.scanned = r.to - r.from
-		if r.scanned > r.limit {
-			r.passing = true
-		}
-		if r.passing {
+		if r.passed > 0 || r.scanned > r.limit {
+			r.passed += r.scanned
 			r.from, r.to, r.scanned = 0, 0, 0
 		}
 		if r.err == io.EOF {
@@ -100,13 +89,13 @@ func (r *Reader) Next() ([]byte, error) {
 
 // last returns what stands behind the last newline.
 func (r *Reader) last() ([]byte, error) {
-	line, passing := r.buf[r.from:r.to], r.passing
-	if len(line) == 0 && !passing {
+	line, tooLong := r.buf[r.from:r.to], r.passed > 0
+	if len(line) == 0 && !tooLong {
 		return nil, io.EOF
 	}
-	r.from, r.scanned, r.passing = r.to, 0, false
+	r.from, r.scanned, r.passed = r.to, 0, 0
 	r.line++
-	if passing {
+	if tooLong {
 		return nil, &TooLong{r.line, r.limit}
 	}
 	return line, nil

@@ -85,18 +85,16 @@ func TestReadsOnAfterAnError(t *testing.T) {
 	}
 }
 
-func TestBuffered(t *testing.T) {
-	r := NewReader(strings.NewReader("a\nb\nc"), 10)
-	if r.Buffered() {
-		t.Error("buffered before the first read")
-	}
+func TestPartial(t *testing.T) {
+	r := NewReader(strings.NewReader("a\nbc"), 10)
 	r.Next()
-	if !r.Buffered() || r.Partial() != 1 {
-		t.Errorf("after a: buffered %t, partial %d", r.Buffered(), r.Partial())
+	if n := r.Partial(); n != 2 {
+		t.Errorf("Partial() = %d of bc", n)
 	}
-	r.Next()
-	if r.Buffered() {
-		t.Error("c has no newline yet")
+	// Also of a line that is too long, whose bytes are not kept.
+	long := NewReader(io.MultiReader(strings.NewReader(strings.Repeat("x", 30)), iotest.ErrReader(iotest.ErrTimeout)), 10)
+	if _, err := long.Next(); err != iotest.ErrTimeout || long.Partial() != 30 {
+		t.Errorf("Partial() = %d of 30 bytes, %v", long.Partial(), err)
 	}
 }
 
