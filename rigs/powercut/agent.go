@@ -43,7 +43,7 @@ func Agent(cfg Config, seed uint64) (_ Result, err error) {
 	sent := newAttempts()
 	lanes := []string{string(wire.DefaultLane), "bulk"}[:1+h.rng.IntN(2)]
 	lives := 1 + h.rng.IntN(maxLives)
-	for n := 1; n <= lives; n++ {
+	for n := 1; n <= lives && h.result.OK(); n++ {
 		l := &life{ending: h.drawEnding(), trap: h.draw(agentEvents), gasp: agentGasp, orders: orders{Role: "agent", Lanes: lanes, Life: n}}
 		if h.rng.IntN(4) > 0 { // else no collector is to be had, and a backlog grows
 			l.orders.Collector = address
@@ -51,6 +51,9 @@ func Agent(cfg Config, seed uint64) (_ Result, err error) {
 		if _, err := h.agentLife(l, sent, nil); err != nil {
 			return h.result, err
 		}
+	}
+	if !h.result.OK() {
+		return h.finish()
 	}
 	var status agent.Status
 	last := &life{ending: byItself, orders: orders{Role: "agent", Lanes: lanes, Life: lives + 1, Collector: address, Drain: true}}

@@ -34,7 +34,7 @@ func Journal(cfg Config, seed uint64) (_ Result, err error) {
 		}
 	}
 	lives := 1 + h.rng.IntN(maxLives)
-	for n := 1; n <= lives; n++ {
+	for n := 1; n <= lives && h.result.OK(); n++ {
 		l := &life{ending: h.drawEnding(), trap: h.draw(journalEvents)}
 		if h.rng.IntN(2) == 0 {
 			l.gasp = collectorGasp
@@ -43,10 +43,15 @@ func Journal(cfg Config, seed uint64) (_ Result, err error) {
 			return h.result, err
 		}
 	}
-	if err := h.journalLife(&life{ending: byStop}, s, lives+1, true); err != nil {
-		return h.result, err
+	if h.result.OK() {
+		if err := h.journalLife(&life{ending: byStop}, s, lives+1, true); err != nil {
+			return h.result, err
+		}
 	}
 	for _, a := range s.agents {
+		if !h.result.OK() {
+			break
+		}
 		for _, l := range a.Status().Lanes {
 			h.judgeLane(a.ID(), &l)
 		}
@@ -104,11 +109,11 @@ func (h *history) journalLife(l *life, s *site, n int, last bool) error {
 	if !opened {
 		h.result.Counts.Opening++
 	}
-	if err != nil || drainErr != nil {
-		return errors.Join(err, drainErr)
+	if drainErr != nil {
+		h.result.wrong("%v", drainErr)
 	}
-	if report == nil {
-		return nil
+	if err != nil || report == nil {
+		return err
 	}
 	if !report.OK {
 		b, _ := json.MarshalIndent(report.Findings, "  ", " ")

@@ -26,6 +26,10 @@ const (
 // String returns the medium's name.
 func (m Medium) String() string { return [...]string{"plain", "ext4"}[m] }
 
+// ErrFileSystem is returned for a history that has no end, because the kernel
+// cannot read its own file system after a cut: a disk that lies can do that.
+var ErrFileSystem = errors.New("the file system is damaged")
+
 // Missing returns what this machine lacks for a medium, "" if it is there.
 func (m Medium) Missing() string {
 	if os.Getuid() != 0 {
@@ -123,7 +127,7 @@ func (m Medium) mount(at string, d *lossy.Disk) (_ *mounted, err error) {
 		return nil, err
 	}
 	if err := unix.Mount(loop.path, v.dir, "ext4", 0, ""); err != nil {
-		return nil, fmt.Errorf("mount ext4 from %s: %w", loop.path, err)
+		return nil, fmt.Errorf("%w: mount ext4 from %s: %w", ErrFileSystem, loop.path, err)
 	}
 	v.undo = append(v.undo, func() error { return patiently(func() error { return unix.Unmount(v.dir, 0) }) })
 	return v, nil
