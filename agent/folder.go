@@ -89,7 +89,7 @@ func claim(dir string, want wire.AgentID) (wire.AgentID, error) {
 	if lanes, err := lanesOnDisk(dir); err != nil {
 		return "", err
 	} else if len(lanes) > 0 {
-		return "", fmt.Errorf("%s: %w: it has lanes but no %s; restore that file", dir, ErrNotAQueue, identityFile)
+		return "", fmt.Errorf(`%s: %w: it has lanes but no %s; restore that file, which has {"format":1,"agent":"ID"}`, dir, ErrNotAQueue, identityFile)
 	}
 	if want == "" {
 		if want, err = hostID(); err != nil {
