@@ -217,8 +217,10 @@ func TestACollectorThatDoesNotAnswerTheHello(t *testing.T) {
 	bubble(t, func(t *testing.T, c *fakeCollector) {
 		c.dumb = true
 		r := start(t, testConfig(c.dial), newSource("default", 10, 1))
-		took := r.until("timeout", time.Minute, r.in(Waiting))
-		if s := r.Status(); s.Cause != CauseTimeout || took < handshakeTimeout || took > handshakeTimeout+time.Second {
+		began := time.Now()
+		r.until("timeout", time.Minute, func() bool { return r.Status().Attempts == 1 })
+		s := r.Status()
+		if took := s.FailedAt.Sub(began); s.Cause != CauseTimeout || took < handshakeTimeout || took > handshakeTimeout+time.Second {
 			t.Errorf("after %s: %+v", took, s)
 		}
 		// The end of the context does not wait for it.
