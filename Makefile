@@ -3,12 +3,13 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 ROUNDS  ?= 300
 TIME    ?= 30s
+N       ?= 200
 
 # The race detector needs cgo and a C compiler.
 RACE    := $(shell CGO_ENABLED=1 sh -c '$(GO) env CC | xargs which' >/dev/null 2>&1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-race test-plain e2e-long fmt lint check fuzz bench demo clean
+.PHONY: help build test test-race test-plain e2e-long fmt lint check fuzz bench powercut demo clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +41,7 @@ lint: ## gofmt, go vet, staticcheck, for Linux and Windows
 	bin/staticcheck ./...
 	GOOS=windows bin/staticcheck ./...
 	cd bench && ../bin/staticcheck ./...
+	cd rigs/powercut && $(GO) vet ./... && ../../bin/staticcheck ./...
 
 fuzz: ## fuzz every parser for TIME=30s each
 	@for f in $$(grep -rlE '^func Fuzz' --include=*_test.go .); do \
@@ -50,6 +52,11 @@ fuzz: ## fuzz every parser for TIME=30s each
 bench: ## run the benchmarks, then measure with real processes (docs/BENCHMARKS.md; about 15 minutes)
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	cd bench && $(GO) run .
+
+powercut: ## cut the power N=200 times under agents and journals, half as often on ext4 (needs root and /dev/fuse)
+	cd rigs/powercut && $(GO) test -count=1 -timeout 24h -v . -cuts $(N) -ext4 $$(($(N) / 2))
+	cd rigs/powercut && $(GO) test -count=1 ./lossy
+	cd rigs/powercut && $(GO) test -count=1 -v -tags fieldpost_sabotage -run Sabotage .
 
 demo: ## run the demo
 	$(GO) run ./cmd/collector demo
