@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/goleak"
@@ -93,8 +94,8 @@ func TestLogger(t *testing.T) {
 		var out bytes.Buffer
 		log := Logger(&out, config.Log{Level: slog.LevelWarn, Format: format})
 		log.Info("silent")
-		log.Warn("hello")
-		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, want) {
+		log.Warn("hello", "wait", 1500*time.Millisecond)
+		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, want) || !strings.Contains(got, "1.5s") {
 			t.Errorf("%s: %q", format, got)
 		}
 	}

@@ -20,11 +20,21 @@ func Logger(w io.Writer, cfg config.Log) *slog.Logger {
 	f, ok := w.(*os.File)
 	switch {
 	case cfg.Format == config.LogJSON:
+		opts.ReplaceAttr = withUnits
 		return slog.New(slog.NewJSONHandler(w, opts))
 	case cfg.Format != config.LogText && ok && term.IsTerminal(int(f.Fd())):
 		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: cfg.Level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// withUnits writes durations as text has them, 1.5s; JSON alone gives a number of
+// nanoseconds that does not say so.
+func withUnits(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // LogFlags are the flags --log-level and --log-format.
