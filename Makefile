@@ -9,7 +9,7 @@ N       ?= 200
 RACE    := $(shell CGO_ENABLED=1 sh -c '$(GO) env CC | xargs which' >/dev/null 2>&1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-race test-plain e2e-long fmt lint check fuzz bench powercut demo clean
+.PHONY: help build test e2e-long fmt lint fuzz bench powercut demo clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
