@@ -135,28 +135,27 @@ func TestAuditBesideASegmentThatIsBegun(t *testing.T) {
 	c := newClient("pump-7")
 	_, err := c.connect(j)
 	must(t, err)
-	stop, done := make(chan struct{}), make(chan error)
+	// A few segments begin within each audit, and not so many that reading them
+	// all takes ever longer.
+	bursts, done := make(chan int), make(chan error, 1)
 	go func() {
-		for {
-			select {
-			case <-stop:
-				done <- nil
-				return
-			default:
-			}
-			if err := c.send(j, 1); err != nil {
-				done <- err
-				return
+		defer close(done)
+		for n := range bursts {
+			for range n {
+				if err := c.send(j, 1); err != nil && len(done) == 0 {
+					done <- err
+				}
 			}
 		}
 	}()
 	for range 40 {
+		bursts <- 10
 		if r := audit(t, dir); !r.OK {
 			t.Errorf("report: %s", r.String())
 			break
 		}
 	}
-	close(stop)
+	close(bursts)
 	must(t, <-done)
 }
 
