@@ -87,7 +87,9 @@ func (h *history) journalLife(l *life, s *site, n int, last bool) error {
 			if last {
 				drained.Go(func() {
 					defer close(idle)
-					drainErr = s.drain()
+					if h.result.OK() {
+						drainErr = s.drain()
+					}
 				})
 			}
 		case "audit":

@@ -157,12 +157,20 @@ func (s *site) end() {
 func (s *site) drain() error {
 	pause(context.Background(), 20*time.Millisecond) // of traffic in the last life
 	s.end()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
+	end := time.Now().Add(patience)
 	for _, a := range s.agents {
 		stored := s.sent.settle(a.ID())
-		if err := a.Flush(ctx); err != nil {
-			return fmt.Errorf("agent %s is not drained: %w; its link: %+v", a.ID(), err, a.Status().Link)
+		for {
+			ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+			err := a.Flush(ctx)
+			cancel()
+			if err == nil {
+				break
+			}
+			link := a.Status().Link
+			if stuck := link.State != "connected" && link.State != "connecting" && link.State != "waiting"; stuck || time.Now().After(end) {
+				return fmt.Errorf("agent %s is not drained: %w; its link is %s: %s", a.ID(), err, link.State, link.Error)
+			}
 		}
 		stored()
 	}

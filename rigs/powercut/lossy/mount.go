@@ -2,6 +2,8 @@ package lossy
 
 import (
 	"fmt"
+	"io"
+	"log"
 	"maps"
 	"slices"
 	"sync"
@@ -37,6 +39,7 @@ func Mount(dir string, d *Disk) (*Mounted, error) {
 	f := &files{RawFileSystem: fuse.NewDefaultRawFileSystem(), d: d, lists: map[uint64][]fuse.DirEntry{}}
 	server, err := fuse.NewServer(f, fmt.Sprintf("/dev/fd/%d", fd), &fuse.MountOptions{
 		DisableXAttrs: true, DisableReadDirPlus: true, MaxWrite: maxIO,
+		Logger: log.New(io.Discard, "", 0), // it would tell of every end of a mount
 	})
 	if err != nil {
 		unix.Unmount(dir, unix.MNT_DETACH)
