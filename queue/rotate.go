@@ -79,8 +79,10 @@ func (q *Queue) create(seg segment, c *change) (f *file, named bool, err error) 
 		return nil, false, err
 	}
 	if err := os.Rename(temp, path); err != nil {
+		// Only a name that is certainly not there means that nothing was done: a
+		// disk that is failing does not answer this either.
 		_, serr := os.Stat(path)
-		return nil, serr == nil, err
+		return nil, !isNotExist(serr), err
 	}
 	if err := q.faults.at(onDirSync); err != nil {
 		return nil, true, err
