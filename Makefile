@@ -23,6 +23,8 @@ test: ## run all tests (unit tests with the race detector where a C compiler is)
 	$(GO) test $(RACE) -timeout 15m $$($(GO) list ./... | grep -v /internal/e2e)
 	$(GO) test -timeout 15m ./internal/sim
 	$(GO) test -timeout 30m -v ./internal/e2e
+	$(GO) test -tags fieldpost_sabotage -run '^TestSabotage' ./queue
+	FIELDPOST_SABOTAGE=nodedupe $(GO) test -tags fieldpost_sabotage -run '^TestSabotage' ./collector/journal
 	cd internal/embedder && $(GO) test ./...
 	cd bench && $(GO) vet ./... && $(GO) test -count=1 ./...
 

@@ -32,6 +32,9 @@ func TestAFullDiskIsNoTrap(t *testing.T) {
 		cmd.SysProcAttr = attr
 		out, err := cmd.CombinedOutput()
 		if errors.Is(err, syscall.EPERM) {
+			if os.Getenv("CI") == "true" {
+				t.Fatalf("CI must fill a disk, and no file system of its own can be had here: %v", err)
+			}
 			t.Skipf("no file system of its own can be had here: %v", err)
 		}
 		if err != nil {
