@@ -10,16 +10,6 @@ import (
 	"syscall"
 )
 
-// syncDir makes the names in a folder durable.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
-}
-
 // lockDir takes the lock of a folder, which the process holds until it closes
 // the file or ends.
 func lockDir(dir string) (*os.File, error) {

@@ -7,9 +7,6 @@ import (
 	"syscall"
 )
 
-// syncDir does nothing: Windows makes a name durable with its file.
-func syncDir(string) error { return nil }
-
 // errSharing is ERROR_SHARING_VIOLATION.
 const errSharing = syscall.Errno(32)
 

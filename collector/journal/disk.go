@@ -3,6 +3,8 @@ package journal
 import (
 	"io"
 	"os"
+
+	"github.com/fieldpost/fieldpost/internal/durable"
 )
 
 // disk is what a journal does to its folder, so that tests can make single steps
@@ -31,9 +33,24 @@ type osDisk struct{}
 
 type osFile struct{ *os.File }
 
-func (f osFile) sync() error { return dataSync(f.File) }
+func (f osFile) WriteAt(b []byte, at int64) (int, error) {
+	if err := durable.Ahead(durable.Write, f.Name()); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(b, at)
+}
+
+func (f osFile) sync() error {
+	if err := durable.Ahead(durable.Sync, f.Name()); err != nil {
+		return err
+	}
+	return dataSync(f.File)
+}
 
 func (osDisk) create(path string) (file, error) {
+	if err := durable.Ahead(durable.Create, path); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
@@ -42,6 +59,9 @@ func (osDisk) create(path string) (file, error) {
 }
 
 func (osDisk) open(path string) (file, error) {
+	if err := durable.Ahead(durable.Open, path); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -49,9 +69,9 @@ func (osDisk) open(path string) (file, error) {
 	return osFile{f}, nil
 }
 
-func (osDisk) rename(from, to string) error { return os.Rename(from, to) }
-func (osDisk) remove(path string) error     { return os.Remove(path) }
-func (osDisk) syncDir(dir string) error     { return syncDir(dir) }
+func (osDisk) rename(from, to string) error { return durable.RenameFile(from, to) }
+func (osDisk) remove(path string) error     { return durable.RemoveFile(path) }
+func (osDisk) syncDir(dir string) error     { return durable.SyncDir(dir) }
 
 // replaceFile writes a small file so that after a crash it has the old content
 // or the new one, never a part.

@@ -16,27 +16,32 @@ import (
 // any instant it holds the old content or the new one, and after WriteFile has
 // returned nil the new one. A folder fsync that fails leaves that open.
 func WriteFile(path string, data []byte, mode fs.FileMode) (err error) {
+	if err := Ahead(Create, path); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp*")
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			os.Remove(f.Name())
+			os.Remove(f.Name()) // best effort
 		}
 	}()
-	_, err = f.Write(data)
+	if err = Ahead(Write, path); err == nil {
+		_, err = f.Write(data)
+	}
 	if err == nil {
 		err = f.Chmod(mode)
 	}
 	if err == nil {
-		err = f.Sync()
+		err = SyncFile(f)
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = RenameFile(f.Name(), path)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)

@@ -9,6 +9,9 @@ import (
 
 // SyncDir makes the names in dir durable.
 func SyncDir(dir string) error {
+	if err := Ahead(DirSync, dir); err != nil {
+		return err
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
