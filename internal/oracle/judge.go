@@ -13,9 +13,11 @@ import (
 // Sent is everything that was sent. The zero Sent is empty. It is not for
 // concurrent use.
 type Sent struct {
-	items   map[key]*equals
-	counts  map[line]int
-	ordered []*item
+	items    map[key]*equals
+	counts   map[line]int
+	ordered  []*item
+	places   map[place][]seen // of messages in earlier states of stores
+	declared []Declaration
 }
 
 // key is what makes two messages equal.
@@ -40,6 +42,8 @@ type item struct {
 	begin   string
 	outcome Outcome
 	stored  int
+
+	declared bool // and not stored
 }
 
 func keyOf(agent, lane, topic string, body []byte) key {
@@ -104,7 +108,8 @@ func (s *Sent) Accepted() int {
 // Stored is one message as a store holds it.
 type Stored struct {
 	Agent, Lane string
-	Seq         uint64 // for findings only
+	Incarnation string // under which the number was given; only Earlier looks at it
+	Seq         uint64 // for findings, and Earlier
 	Topic       string
 	Body        []byte // good until the next one
 }
@@ -131,7 +136,7 @@ func Export(r io.Reader) iter.Seq2[Stored, error] {
 			if e.Body != nil {
 				body = []byte(*e.Body)
 			}
-			if !yield(Stored{e.Agent, e.Lane, e.Seq, e.Topic, body}, nil) {
+			if !yield(Stored{Agent: e.Agent, Lane: e.Lane, Seq: e.Seq, Topic: e.Topic, Body: body}, nil) {
 				return
 			}
 		}
@@ -155,13 +160,17 @@ func (s *Sent) Judge(stored iter.Seq2[Stored, error]) (Verdict, error) {
 		}
 		s.place(&v, last, &e)
 	}
+	s.excuse(&v)
 	for _, it := range s.ordered {
 		switch it.outcome {
 		case Accepted:
 			v.count(it.agent, accepted)
-			if it.stored > 0 {
+			switch {
+			case it.stored > 0:
 				v.count(it.agent, isStored)
-			} else {
+			case it.declared:
+				v.count(it.agent, isDeclared)
+			default:
 				v.find(it.agent, missing, "missing: %s", it)
 			}
 		case Unknown:
