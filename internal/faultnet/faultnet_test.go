@@ -152,6 +152,26 @@ func TestSwallowLosesOneDirectionAndHealResets(t *testing.T) {
 	})
 }
 
+func TestCountsWhatIsLost(t *testing.T) {
+	inBubble(t, func(t *testing.T, line *Line, agent, collector net.Conn) {
+		send(t, agent, "arrives")
+		receive(t, collector, "arrives")
+		if n := line.Lost(Up); n != 0 {
+			t.Errorf("%d bytes lost of those that arrived", n)
+		}
+		send(t, agent, "cut")
+		line.Swallow(Down)
+		send(t, collector, "swallowed")
+		if up, down := line.Lost(Up), line.Lost(Down); up != 0 || down != int64(len("swallowed")) {
+			t.Errorf("before the cut %d bytes up and %d down are lost", up, down)
+		}
+		line.Cut()
+		if up, down := line.Lost(Up), line.Lost(Down); up != int64(len("cut")) || down != int64(len("swallowed")) {
+			t.Errorf("after the cut %d bytes up and %d down are lost", up, down)
+		}
+	})
+}
+
 func TestHealKeepsConnectionsThatLostNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, line *Line, a, c net.Conn) {
 		line.Swallow(Down)

@@ -45,6 +45,7 @@ type Faults struct {
 	swallowed [2]bool
 	cutAfter  [2]int64 // bytes still to arrive before the cut; -1: none is due
 	carried   [2]int64 // bytes that have arrived
+	lost      [2]int64 // bytes that were written and never will
 }
 
 func newFaults(seed uint64) *Faults {
@@ -121,6 +122,15 @@ func (f *Faults) Carried(d Direction) int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.carried[d]
+}
+
+// Lost returns how many bytes of a direction were taken from their writer and
+// never arrive, over all connections: swallowed, or under way when a connection
+// was cut.
+func (f *Faults) Lost(d Direction) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lost[d]
 }
 
 // set changes the board and wakes everybody who waits for something on it.

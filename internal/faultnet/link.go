@@ -46,10 +46,19 @@ func (l *link) reset(err error) {
 	if l.err == nil {
 		l.err = err
 		delete(l.f.links, l)
+		l.lose()
 		if l.onEnd != nil {
 			l.onEnd()
 		}
 		l.wake.Broadcast()
+	}
+}
+
+// lose counts what is under way when the link ends; f.mu is held.
+func (l *link) lose() {
+	for d := range l.pipes {
+		l.f.lost[d] += int64(l.pipes[d].size)
+		l.pipes[d].size, l.pipes[d].chunks = 0, nil
 	}
 }
 
@@ -68,11 +77,13 @@ func (l *link) write(d Direction, b []byte, until *deadline) (n int, err error) 
 			return n, os.ErrDeadlineExceeded
 		case f.swallowed[d] || p.lossy:
 			p.lossy = true
+			f.lost[d] += int64(len(b))
 			return n + len(b), nil
 		case p.abandoned:
 			// The peer's answer, a reset, takes the other direction.
 			if f.swallowed[d.other()] || f.stalled[d.other()] || f.stalled[d] {
 				p.lossy = true
+				f.lost[d] += int64(len(b))
 				return n + len(b), nil
 			}
 			l.reset(errReset)
@@ -171,6 +182,7 @@ func (l *link) abandon(d Direction) {
 func (l *link) end() {
 	if a, b := &l.pipes[Up], &l.pipes[Down]; a.closed && b.closed && a.abandoned && b.abandoned {
 		delete(l.f.links, l)
+		l.lose()
 	}
 	l.wake.Broadcast()
 }
