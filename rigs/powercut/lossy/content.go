@@ -125,6 +125,22 @@ func (c *content) sync() {
 	c.diskSize = c.seenSize
 }
 
+// lose forgets of every second unsynced sector, by chance, that it is to be
+// written. A later write to its page brings it all the same: pages are written
+// back whole.
+func (c *content) lose(rng *rand.Rand) {
+	for _, i := range slices.Sorted(maps.Keys(c.dirty)) {
+		for s := range pageSize / sectorSize {
+			if rng.IntN(2) == 0 {
+				c.dirty[i] &^= 1 << s
+			}
+		}
+		if c.dirty[i] == 0 {
+			delete(c.dirty, i)
+		}
+	}
+}
+
 // image returns the file as a cut leaves it: each sector that was not synced is
 // kept with the given probability.
 func (c *content) image(rng *rand.Rand, keep float64) *content {

@@ -32,6 +32,7 @@ type Disk struct {
 	total  int         // of them
 	sprung bool        // the trap has; it says then where that was
 	cut    bool
+	watch  func(Op) Fault // nil: nothing fails
 }
 
 const root = 1
@@ -40,6 +41,7 @@ const root = 1
 type node struct {
 	number     uint64
 	mode       uint32            // syscall.S_IFDIR or S_IFREG, and permissions
+	at         place             // its name, or the last that it had
 	seen, disk map[string]uint64 // of a folder: its entries
 	content                      // of a file
 }
@@ -77,6 +79,7 @@ func (d *Disk) Put(name string, b []byte) {
 	}
 	n.content.resize(int64(len(b)))
 	n.content.sync()
+	n.at = place{root, name}
 	d.nodes[root].seen[name] = n.number
 	d.nodes[root].disk[name] = n.number
 }
@@ -220,6 +223,9 @@ func (d *Disk) apply(c *change, entries func(folder uint64) map[string]uint64) {
 func (d *Disk) rename(c change) {
 	d.names.list = append(d.names.list, c)
 	d.apply(&c, func(folder uint64) map[string]uint64 { return d.nodes[folder].seen })
+	if c.to.name != "" {
+		d.nodes[c.file].at = c.to
+	}
 }
 
 // Image returns the disk as the machine finds it after the cut, with all of it
@@ -260,6 +266,7 @@ func (d *Disk) Image(seed uint64) *Disk {
 		m.seen = maps.Clone(m.disk)
 		for _, name := range slices.Sorted(maps.Keys(m.disk)) {
 			visit(m.disk[name])
+			img.nodes[m.disk[name]].at = place{number, name}
 		}
 	}
 	visit(root)

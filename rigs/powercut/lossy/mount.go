@@ -24,7 +24,15 @@ const maxIO = 128 << 10 // bytes of one read or write
 
 // Mount shows a disk at the folder dir. It needs root and /dev/fuse. The caller
 // unmounts it.
-func Mount(dir string, d *Disk) (*Mounted, error) {
+func Mount(dir string, d *Disk) (*Mounted, error) { return mount(dir, d, false) }
+
+// MountUncached is Mount without the kernel's caches, so that what a process asks
+// for reaches the disk, where it can fail: each name that is looked up, each stat,
+// read and close, and each page of a mapped file at its first touch and after each
+// write to it. Nothing is read ahead.
+func MountUncached(dir string, d *Disk) (*Mounted, error) { return mount(dir, d, true) }
+
+func mount(dir string, d *Disk, uncached bool) (*Mounted, error) {
 	// Mounted by hand: a child of this process must not inherit the device, or the
 	// file system would outlive this process.
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -36,11 +44,16 @@ func Mount(dir string, d *Disk) (*Mounted, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("mount a lossy disk at %s: %w", dir, err)
 	}
-	f := &files{RawFileSystem: fuse.NewDefaultRawFileSystem(), d: d, lists: map[uint64][]fuse.DirEntry{}}
-	server, err := fuse.NewServer(f, fmt.Sprintf("/dev/fd/%d", fd), &fuse.MountOptions{
+	f := &files{RawFileSystem: fuse.NewDefaultRawFileSystem(), d: d, uncached: uncached, lists: map[uint64][]fuse.DirEntry{}}
+	mountOptions := &fuse.MountOptions{
 		DisableXAttrs: true, DisableReadDirPlus: true, MaxWrite: maxIO,
 		Logger: log.New(io.Discard, "", 0), // it would tell of every end of a mount
-	})
+	}
+	if uncached {
+		mountOptions.ExtraCapabilities = fuse.CAP_DIRECT_IO_ALLOW_MMAP // bbolt maps its files
+		mountOptions.MaxReadAhead = 1                                  // 0 is the default; the kernel makes no page of it
+	}
+	server, err := fuse.NewServer(f, fmt.Sprintf("/dev/fd/%d", fd), mountOptions)
 	if err != nil {
 		unix.Unmount(dir, unix.MNT_DETACH)
 		unix.Close(fd)
@@ -63,16 +76,30 @@ func (m *Mounted) Unmount() error {
 // node ids; what the kernel forgets stays.
 type files struct {
 	fuse.RawFileSystem
-	d *Disk
+	d        *Disk
+	uncached bool
 
 	mu    sync.Mutex
 	last  uint64
 	lists map[uint64][]fuse.DirEntry // of open folders, by handle
 }
 
-// cached is how long the kernel may rely on names and attributes: nobody else
-// changes them.
-const cached = time.Hour
+// cached returns how long the kernel may rely on names and attributes: nobody
+// else changes them.
+func (f *files) cached() time.Duration {
+	if f.uncached {
+		return 0
+	}
+	return time.Hour
+}
+
+// openFlags says how the kernel is to use an open file.
+func (f *files) openFlags() uint32 {
+	if f.uncached {
+		return fuse.FOPEN_DIRECT_IO
+	}
+	return 0
+}
 
 func status(e syscall.Errno) fuse.Status { return fuse.Status(e) }
 
@@ -110,35 +137,35 @@ func attributes(n *node, a *fuse.Attr) {
 	a.Size, a.Blocks = uint64(n.seenSize), uint64(n.seenSize+511)/512
 }
 
-func entry(n *node, out *fuse.EntryOut) {
+func (f *files) entry(n *node, out *fuse.EntryOut) {
 	out.NodeId, out.Generation = n.number, 1
-	out.SetEntryTimeout(cached)
-	out.SetAttrTimeout(cached)
+	out.SetEntryTimeout(f.cached())
+	out.SetAttrTimeout(f.cached())
 	attributes(n, &out.Attr)
 }
 
 func (f *files) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	return status(f.d.look(func() syscall.Errno {
+	return status(f.d.look(f.d.faulty(OpLookup, h.NodeId, name, func() syscall.Errno {
 		_, n, errno := f.in(h.NodeId, name)
 		if errno == 0 && n == nil {
 			errno = syscall.ENOENT
 		}
 		if errno == 0 {
-			entry(n, out)
+			f.entry(n, out)
 		}
 		return errno
-	}))
+	})))
 }
 
 func (f *files) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
-	return status(f.d.look(func() syscall.Errno {
+	return status(f.d.look(f.d.faulty(OpStat, in.NodeId, "", func() syscall.Errno {
 		n, errno := f.at(in.NodeId)
 		if errno == 0 {
-			out.SetTimeout(cached)
+			out.SetTimeout(f.cached())
 			attributes(n, &out.Attr)
 		}
 		return errno
-	}))
+	})))
 }
 
 func (f *files) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
@@ -153,14 +180,14 @@ func (f *files) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut
 		if in.Valid&fuse.FATTR_MODE != 0 {
 			n.mode = n.mode&syscall.S_IFMT | in.Mode&^syscall.S_IFMT
 		}
-		out.SetTimeout(cached)
+		out.SetTimeout(f.cached())
 		attributes(n, &out.Attr)
 		return 0
 	}
 	if in.Valid&fuse.FATTR_SIZE != 0 {
-		return status(f.d.change(Resize, set))
+		return status(f.d.change(Resize, f.d.faulty(OpResize, in.NodeId, "", set)))
 	}
-	return status(f.d.look(set))
+	return status(f.d.look(f.d.faulty(OpStat, in.NodeId, "", set)))
 }
 
 // make makes a node with a name; the disk is locked.
@@ -174,27 +201,28 @@ func (f *files) make(folder uint64, name string, mode uint32, out *fuse.EntryOut
 	}
 	n = f.d.node(mode)
 	f.d.rename(change{file: n.number, to: place{dir.number, name}})
-	entry(n, out)
+	f.entry(n, out)
 	return 0
 }
 
 func (f *files) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	return status(f.d.change(Create, func() syscall.Errno {
+	out.OpenFlags = f.openFlags()
+	return status(f.d.change(Create, f.d.faulty(OpCreate, in.NodeId, name, func() syscall.Errno {
 		return f.make(in.NodeId, name, syscall.S_IFREG|in.Mode&0o7777, &out.EntryOut)
-	}))
+	})))
 }
 
 func (f *files) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
 	if kind := in.Mode & syscall.S_IFMT; kind != syscall.S_IFREG && kind != syscall.S_IFSOCK {
 		return fuse.ENOSYS
 	}
-	return status(f.d.change(Create, func() syscall.Errno { return f.make(in.NodeId, name, in.Mode, out) }))
+	return status(f.d.change(Create, f.d.faulty(OpCreate, in.NodeId, name, func() syscall.Errno { return f.make(in.NodeId, name, in.Mode, out) })))
 }
 
 func (f *files) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	return status(f.d.change(Mkdir, func() syscall.Errno {
+	return status(f.d.change(Mkdir, f.d.faulty(OpMkdir, in.NodeId, name, func() syscall.Errno {
 		return f.make(in.NodeId, name, syscall.S_IFDIR|in.Mode&0o7777, out)
-	}))
+	})))
 }
 
 // remove takes a name away; the disk is locked. The node stays for those who have
@@ -218,18 +246,18 @@ func (f *files) remove(folder uint64, name string, isDir bool) syscall.Errno {
 }
 
 func (f *files) Unlink(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
-	return status(f.d.change(Unlink, func() syscall.Errno { return f.remove(h.NodeId, name, false) }))
+	return status(f.d.change(Unlink, f.d.faulty(OpUnlink, h.NodeId, name, func() syscall.Errno { return f.remove(h.NodeId, name, false) })))
 }
 
 func (f *files) Rmdir(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
-	return status(f.d.change(Unlink, func() syscall.Errno { return f.remove(h.NodeId, name, true) }))
+	return status(f.d.change(Unlink, f.d.faulty(OpUnlink, h.NodeId, name, func() syscall.Errno { return f.remove(h.NodeId, name, true) })))
 }
 
 func (f *files) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
 	if in.Flags != 0 {
 		return fuse.EINVAL
 	}
-	return status(f.d.change(Rename, func() syscall.Errno {
+	return status(f.d.change(Rename, f.d.faulty(OpRename, in.Newdir, newName, func() syscall.Errno {
 		from, n, errno := f.in(in.NodeId, oldName)
 		if errno != 0 {
 			return errno
@@ -249,10 +277,11 @@ func (f *files) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName st
 		}
 		f.d.rename(change{file: n.number, from: place{from.number, oldName}, to: place{to.number, newName}})
 		return 0
-	}))
+	})))
 }
 
-func (f *files) Open(_ <-chan struct{}, in *fuse.OpenIn, _ *fuse.OpenOut) fuse.Status {
+func (f *files) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	out.OpenFlags = f.openFlags()
 	open := func() syscall.Errno {
 		n, errno := f.at(in.NodeId)
 		if errno == 0 && in.Flags&syscall.O_TRUNC != 0 {
@@ -261,32 +290,36 @@ func (f *files) Open(_ <-chan struct{}, in *fuse.OpenIn, _ *fuse.OpenOut) fuse.S
 		return errno
 	}
 	if in.Flags&syscall.O_TRUNC != 0 {
-		return status(f.d.change(Resize, open))
+		return status(f.d.change(Resize, f.d.faulty(OpResize, in.NodeId, "", open)))
 	}
-	return status(f.d.look(open))
+	return status(f.d.look(f.d.faulty(OpOpen, in.NodeId, "", open)))
 }
 
 func (f *files) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	got := 0
-	errno := f.d.look(func() syscall.Errno {
+	errno := f.d.look(f.d.faulty(OpRead, in.NodeId, "", func() syscall.Errno {
 		n, errno := f.at(in.NodeId)
 		if errno == 0 {
 			got = n.content.read(buf, int64(in.Offset))
 		}
 		return errno
-	})
+	}))
 	return fuse.ReadResultData(buf[:got]), status(errno)
 }
 
-// Write needs no flag for O_DSYNC: the kernel follows such a write with Fsync.
+// Write looks at O_DSYNC only where nothing is cached: else the kernel follows
+// such a write with Fsync.
 func (f *files) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
-	errno := f.d.change(Write, func() syscall.Errno {
+	errno := f.d.change(Write, f.d.faulty(OpWrite, in.NodeId, "", func() syscall.Errno {
 		n, errno := f.at(in.NodeId)
 		if errno == 0 {
 			n.content.write(data, int64(in.Offset), f.d.rng)
 		}
 		return errno
-	})
+	}))
+	if errno == 0 && f.uncached && in.Flags&syscall.O_DSYNC != 0 {
+		errno = f.sync(in.NodeId)
+	}
 	if errno != 0 {
 		return 0, status(errno)
 	}
@@ -294,8 +327,12 @@ func (f *files) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32,
 }
 
 func (f *files) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return status(f.d.change(Sync, func() syscall.Errno {
-		n, errno := f.at(in.NodeId)
+	return status(f.sync(in.NodeId))
+}
+
+func (f *files) sync(number uint64) syscall.Errno {
+	return f.d.change(Sync, f.d.faulty(OpSync, number, "", func() syscall.Errno {
+		n, errno := f.at(number)
 		if errno == 0 {
 			f.d.sync(n)
 		}
@@ -303,20 +340,29 @@ func (f *files) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	}))
 }
 
+// Flush is a close. Where names and pages are cached the kernel is told that
+// nobody cares, and does not ask again.
+func (f *files) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+	if !f.uncached {
+		return fuse.ENOSYS
+	}
+	return status(f.d.look(f.d.faulty(OpClose, in.NodeId, "", func() syscall.Errno { return 0 })))
+}
+
 func (f *files) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return status(f.d.change(SyncDir, func() syscall.Errno {
+	return status(f.d.change(SyncDir, f.d.faulty(OpSyncDir, in.NodeId, "", func() syscall.Errno {
 		n, errno := f.at(in.NodeId)
 		if errno == 0 {
 			f.d.syncDir(n)
 		}
 		return errno
-	}))
+	})))
 }
 
 // OpenDir notes what the folder holds now; ReadDir reads that.
 func (f *files) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	var list []fuse.DirEntry
-	errno := f.d.look(func() syscall.Errno {
+	errno := f.d.look(f.d.faulty(OpList, in.NodeId, "", func() syscall.Errno {
 		dir, errno := f.at(in.NodeId)
 		if errno != 0 {
 			return errno
@@ -326,7 +372,7 @@ func (f *files) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) f
 			list = append(list, fuse.DirEntry{Name: name, Ino: n.number, Mode: n.mode})
 		}
 		return 0
-	})
+	}))
 	if errno != 0 {
 		return status(errno)
 	}

@@ -23,7 +23,25 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if dir := os.Getenv(sufferEnv); dir != "" {
+		if err := suffer(dir); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	goleak.VerifyTestMain(m)
+}
+
+// mayMount skips a test where the machine cannot mount. In CI it must.
+func mayMount(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat("/dev/fuse"); err != nil || os.Getuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("CI must mount, and this machine does not let us: %v, uid %d", err, os.Getuid())
+		}
+		t.Skip("this machine lacks /dev/fuse or root")
+	}
 }
 
 // use is what a process does with the disk: each step is checked as it is seen.
@@ -117,12 +135,7 @@ func use(dir string) error {
 // TestMount has another process use a mounted disk, cuts the power, and has yet
 // another one find what is left.
 func TestMount(t *testing.T) {
-	if _, err := os.Stat("/dev/fuse"); err != nil || os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("CI must mount, and this machine does not let us: %v, uid %d", err, os.Getuid())
-		}
-		t.Skip("this machine lacks /dev/fuse or root")
-	}
+	mayMount(t)
 	d := New(Options{Order: PerFolder}, 1)
 	dir := t.TempDir()
 	run := func(d *Disk, cmd *exec.Cmd) (string, error) {
