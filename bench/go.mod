@@ -10,6 +10,7 @@ require (
 require (
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/gofrs/flock v0.13.0 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
 	go.etcd.io/bbolt v1.5.0 // indirect
 )
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"iter"
+	"slices"
 )
 
 // A batch, all numbers big-endian:
@@ -33,15 +34,6 @@ const (
 // Castagnoli is the table of CRC-32C, the checksum of batches, frames and files.
 var Castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Codec says how a batch's records are compressed.
-type Codec uint8
-
-// CodecNone stores records as they are.
-const CodecNone Codec = 0
-
-// ErrCodec is returned for a batch whose codec this version does not know.
-var ErrCodec = errors.New("unknown codec")
-
 // BatchHeader is what a batch says of itself. The epoch is the one in which the
 // batch was made: after a fork the same bytes belong to another stream, and the
 // link and the journal name that stream beside the batch.
@@ -51,7 +43,7 @@ type BatchHeader struct {
 	Incarnation Incarnation
 	First       Seq
 	Count       uint32
-	Codec       Codec
+	Codec       Codec // to AppendBatch: the one wished for
 }
 
 // Last returns the number of the last record.
@@ -59,27 +51,33 @@ func (h *BatchHeader) Last() Seq { return h.First + Seq(h.Count) - 1 }
 
 // AppendBatch appends an encoded batch to dst and returns the longer slice.
 // records holds h.Count records as AppendRecord writes them. records is not
-// kept. The caller keeps to MaxBatch and to valid names.
+// kept. The caller keeps to MaxBatch and to valid names. Records that h.Codec
+// does not make smaller are not compressed; the batch says so itself. While it
+// compresses, dst may need somewhat more room than the result: a caller who keeps
+// results encodes into a buffer of his own and keeps a copy.
 func AppendBatch(dst []byte, h BatchHeader, records []byte) []byte {
 	start := len(dst)
 	dst = append(dst, batchMagic...)
-	dst = append(dst, byte(h.Codec), byte(len(h.Lane)), 0, 0)
+	dst = append(dst, 0, byte(len(h.Lane)), 0, 0)
 	dst = append(dst, h.Epoch.ID[:]...)
 	dst = append(dst, h.Incarnation.ID[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.First))
 	dst = binary.BigEndian.AppendUint32(dst, h.Count)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(records)))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(records)))
+	dst = append(dst, 0, 0, 0, 0)
 	dst = append(dst, h.Lane...)
-	dst = append(dst, records...)
+	before := len(dst)
+	dst, codec := compress(dst, h.Codec, records)
+	dst[start+4] = byte(codec)
+	binary.BigEndian.PutUint32(dst[start+56:], uint32(len(dst)-before))
 	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[start:], Castagnoli))
 }
 
 // Batch is a verified encoded batch.
 type Batch struct {
 	BatchHeader
-	Raw     int // bytes of the records before compression
-	records []byte
+	Raw     int    // bytes of the records before compression
+	records []byte // as stored
 }
 
 // BatchSize returns the whole size of the batch that begins at b, from its
@@ -133,11 +131,13 @@ func ParseBatch(b []byte) (Batch, error) {
 	switch {
 	case b[6] != 0 || b[7] != 0:
 		err = errors.New("batch: reserved bytes are not zero")
-	case p.Codec != CodecNone:
+	case p.Codec > CodecZstd:
 		err = fmt.Errorf("batch: %w %d", ErrCodec, p.Codec)
 	case raw > MaxBatch:
 		err = fmt.Errorf("batch: %d bytes of records, the limit is %d", raw, MaxBatch)
-	case int(raw) != len(p.records):
+	case p.Codec != CodecNone && (int(raw) <= len(p.records) || int(raw) > maxRatio*len(p.records)):
+		err = fmt.Errorf("batch: declares that %s has made %d bytes of records into %d, want less than before and at least a part in %d", p.Codec, raw, len(p.records), maxRatio)
+	case p.Codec == CodecNone && int(raw) != len(p.records):
 		err = fmt.Errorf("batch: declares %d bytes of records, has %d", raw, len(p.records))
 	case p.First == 0 || p.First > MaxSeq || p.Count == 0 || p.Last() > MaxSeq:
 		err = fmt.Errorf("batch: first %d and count %d are no range", p.First, p.Count)
@@ -155,24 +155,78 @@ func ParseBatch(b []byte) (Batch, error) {
 
 // Records yields the batch's records with their numbers, in order. It ends with
 // an error where the records are not exactly Count well-formed ones; the
-// checksum makes that the sender's doing, not the disk's.
+// checksum makes that the sender's doing, not the disk's. The records of a batch
+// that is not compressed point into it, others into memory of their own.
 func (p *Batch) Records() iter.Seq2[Numbered, error] {
 	return func(yield func(Numbered, error) bool) {
 		b := p.records
-		for i := range p.Count {
-			r, rest, err := NextRecord(b)
-			if err != nil {
-				yield(Numbered{}, fmt.Errorf("batch %d+%d: number %d: %w", p.First, p.Count, p.First+Seq(i), err))
-				return
-			}
-			if b = rest; !yield(Numbered{p.First + Seq(i), r}, nil) {
+		if p.Codec != CodecNone {
+			var err error
+			if b, err = p.AppendRecords(nil); err != nil {
+				yield(Numbered{}, err)
 				return
 			}
 		}
-		if len(b) > 0 {
-			yield(Numbered{}, fmt.Errorf("batch %d+%d: %d bytes behind the last record", p.First, p.Count, len(b)))
+		p.walk(b, yield)
+	}
+}
+
+// walk yields the records of b, which are p's as they were before compression.
+func (p *Batch) walk(b []byte, yield func(Numbered, error) bool) {
+	for i := range p.Count {
+		r, rest, err := NextRecord(b)
+		if err != nil {
+			yield(Numbered{}, fmt.Errorf("batch %d+%d: number %d: %w", p.First, p.Count, p.First+Seq(i), err))
+			return
+		}
+		if b = rest; !yield(Numbered{p.First + Seq(i), r}, nil) {
+			return
 		}
 	}
+	if len(b) > 0 {
+		yield(Numbered{}, fmt.Errorf("batch %d+%d: %d bytes behind the last record", p.First, p.Count, len(b)))
+	}
+}
+
+// AppendRecords appends the batch's records, one after another as AppendRecord
+// writes them, to dst and returns the longer slice; dst as it was if they cannot
+// be decompressed. What they say is not checked.
+func (p *Batch) AppendRecords(dst []byte) ([]byte, error) {
+	if p.Codec == CodecNone {
+		return append(dst, p.records...), nil
+	}
+	x := <-expanders
+	defer func() { expanders <- x }()
+	return p.expand(x, dst)
+}
+
+func (p *Batch) expand(x *expander, dst []byte) ([]byte, error) {
+	out, err := x.expand(dst, p.Codec, p.records, p.Raw)
+	if err != nil {
+		return dst, fmt.Errorf("batch %d+%d: %w", p.First, p.Count, err)
+	}
+	return out, nil
+}
+
+// look is Records for a caller who keeps none of them: what is decompressed is
+// gone when look returns.
+func (p *Batch) look(yield func(Numbered, error) bool) {
+	if p.Codec == CodecNone {
+		p.walk(p.records, yield)
+		return
+	}
+	x := <-expanders
+	defer func() { expanders <- x }()
+	buf := slices.Grow(x.buf[:0], p.Raw)
+	if cap(buf) <= keptBuffer {
+		x.buf = buf
+	}
+	b, err := p.expand(x, buf)
+	if err != nil {
+		yield(Numbered{}, err)
+		return
+	}
+	p.walk(b, yield)
 }
 
 // Numbered is a record and its number.
@@ -185,7 +239,7 @@ type Numbered struct {
 // collector runs it before it stores a batch, so that a reader never meets one
 // that does not.
 func (p *Batch) Check() error {
-	for n, err := range p.Records() {
+	for n, err := range p.look {
 		if err != nil {
 			return err
 		}
@@ -198,7 +252,10 @@ func (p *Batch) Check() error {
 
 // Fingerprint returns the fingerprint of record n, 0 if n is not in the batch.
 func (p *Batch) Fingerprint(n Seq) Fingerprint {
-	for r, err := range p.Records() {
+	if n < p.First || n > p.Last() {
+		return 0
+	}
+	for r, err := range p.look {
 		if err == nil && r.Seq == n {
 			return r.Record.Fingerprint()
 		}

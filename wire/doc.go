@@ -11,8 +11,8 @@
 // From the inside out:
 //
 //   - A [Message] is what a user sends. Encoded it is a record.
-//   - A batch is a run of records of one stream and one incarnation, with a
-//     header and a CRC-32C over all of it; see [ParseBatch].
+//   - A batch is a run of records of one stream and one incarnation, compressed
+//     or not, with a header and a CRC-32C over all of it; see [ParseBatch].
 //   - An [Entry] is what a stream carries for a run of sequence numbers: a batch
 //     (or part of one), or a tombstone.
 //   - A frame is what the link carries; see [ReadFrame]. Hot frames are fixed
@@ -25,7 +25,7 @@
 // Fieldpost's packages. Every parser checks a declared size against a limit
 // before it allocates, and returns an error for any input that is not exactly
 // what the encoder produces; none panics. Control frames alone may have fields
-// that are not known here.
+// that are not known here, and compressed records any form that gives them back.
 //
 // docs/PROTOCOL.md has the offset tables.
 package wire

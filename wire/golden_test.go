@@ -56,6 +56,46 @@ const (
 		00000023                stored
 		64656661756c74          lane` + goldenFirstRecord + goldenSecondRecord + `
 		507b412a                CRC-32C`
+	goldenLongRecord = `
+		6f                      length
+		17979cfe3d85cd15        time
+		01 74                   topic
+		00                      headers, then a body of 100 times "x"`
+	goldenS2Batch = `
+		46504201                magic and version
+		01                      codec: s2
+		07                      length of the lane
+		0000                    zero
+		00112233445566778899aabbccddeeff
+		a0a1a2a3a4a5a6a7a8a9aaabacadaeaf
+		0000000000000007        first
+		00000002                count
+		000000e0                raw
+		0000001c                stored
+		64656661756c74          lane
+		e001                    S2: 224 bytes
+		30 6f17979cfe3d85cd1501740078   the first 13
+		fe0100 8a0100           99 from 1 before
+		fe7000 be7000           112 from 112 before
+		984ce6e7                CRC-32C`
+	goldenZstdBatch = `
+		46504201                magic and version
+		02                      codec: zstd
+		07                      length of the lane
+		0000                    zero
+		00112233445566778899aabbccddeeff
+		a0a1a2a3a4a5a6a7a8a9aaabacadaeaf
+		0000000000000007        first
+		00000002                count
+		000000e0                raw
+		0000002c                stored
+		64656661756c74          lane
+		28b52ffd 20 e0          Zstandard: a frame of 224 bytes in a single segment
+		600000 6f17979cfe3d85cd15017400   raw block
+		220300 78               block of 100 equal bytes
+		600000 6f17979cfe3d85cd15017400   raw block
+		230300 78               block of 100 equal bytes, the last
+		70387b2f                CRC-32C`
 	goldenDataHead = `
 		01                      data
 		01                      may be doubled
