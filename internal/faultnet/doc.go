@@ -6,7 +6,7 @@
 //
 // Both carry every connection through the same two pipes, and both have the same
 // switchboard, [Faults]: cut the connections now or after so many bytes, hold the
-// bytes of a direction back, let them vanish, delay them, hand them over in
+// bytes of a direction back, let them vanish, delay them, slow them down, hand them over in
 // pieces of random size, refuse new connections.
 //
 // What it promises: bytes that arrive are the right ones and in order, as with

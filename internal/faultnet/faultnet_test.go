@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -149,6 +150,39 @@ func TestSwallowLosesOneDirectionAndHealResets(t *testing.T) {
 		line.Heal()
 		receiveErr(t, a, syscall.ECONNRESET)
 		receiveErr(t, c, syscall.ECONNRESET)
+	})
+}
+
+func TestALineWithARate(t *testing.T) {
+	inBubble(t, func(t *testing.T, line *Line, agent, collector net.Conn) {
+		line.Rate(Up, 100_000)
+		line.Delay(100 * time.Millisecond)
+		line.Buffer(1 << 20)
+		began := time.Now()
+		at := func(what string, low, high time.Duration) {
+			t.Helper()
+			if d := time.Since(began); d < low || d > high {
+				t.Errorf("%s after %s, want %s to %s", what, d, low, high)
+			}
+		}
+		big := strings.Repeat("x", 20_000)
+		send(t, agent, big)
+		at("taken by a line that holds it", 0, 0)
+		receive(t, collector, big[:5000])
+		at("the first 5,000 bytes", 150*time.Millisecond, 162*time.Millisecond)
+		send(t, agent, "behind")
+		receive(t, collector, big[5000:]+"behind")
+		at("the rest", 300*time.Millisecond, 301*time.Millisecond)
+		send(t, collector, big)
+		receive(t, agent, big)
+		at("the other direction", 400*time.Millisecond, 401*time.Millisecond)
+		line.Delay(0)
+		line.Buffer(5000)
+		go io.ReadFull(collector, make([]byte, len(big)))
+		send(t, agent, big)
+		at("taken by a line that holds 5,000 bytes", 530*time.Millisecond, 570*time.Millisecond)
+		line.Heal()
+		synctest.Wait()
 	})
 }
 

@@ -41,6 +41,8 @@ type Faults struct {
 	refuse    bool
 	fragment  bool
 	delay     time.Duration
+	rate      [2]int // bytes a second; 0: as fast as they are written
+	buffer    int    // bytes of a direction that a connection holds
 	stalled   [2]bool
 	swallowed [2]bool
 	cutAfter  [2]int64 // bytes still to arrive before the cut; -1: none is due
@@ -52,6 +54,7 @@ func newFaults(seed uint64) *Faults {
 	return &Faults{
 		rand:     rand.New(rand.NewPCG(seed, 0)),
 		links:    map[*link]struct{}{},
+		buffer:   window,
 		cutAfter: [2]int64{-1, -1},
 	}
 }
@@ -90,6 +93,16 @@ func (f *Faults) Refuse(on bool) { f.set(func() { f.refuse = on }) }
 // Delay lets every byte written from now on arrive that much later.
 func (f *Faults) Delay(d time.Duration) { f.set(func() { f.delay = d }) }
 
+// Rate lets at most n bytes a second of a direction arrive on each connection, of
+// those that are written from now on; 0: as many as are written. The others wait,
+// as in a router before a slow line, and when as many wait as a connection holds
+// the writer waits too.
+func (f *Faults) Rate(d Direction, n int) { f.set(func() { f.rate[d] = n }) }
+
+// Buffer sets how many bytes of a direction a connection holds, 64 KiB unless it
+// is called. Heal does not change it: it is no fault.
+func (f *Faults) Buffer(n int) { f.set(func() { f.buffer = n }) }
+
 // Fragment hands bytes over in pieces of random size, mostly small ones. Heal
 // does not end it: it is no fault.
 func (f *Faults) Fragment(on bool) { f.set(func() { f.fragment = on }) }
@@ -98,7 +111,7 @@ func (f *Faults) Fragment(on bool) { f.set(func() { f.fragment = on }) }
 // go on, and what was held back arrives.
 func (f *Faults) Heal() {
 	f.set(func() {
-		f.refuse, f.delay = false, 0
+		f.refuse, f.delay, f.rate = false, 0, [2]int{}
 		f.stalled, f.swallowed = [2]bool{}, [2]bool{}
 		f.cutAfter = [2]int64{-1, -1}
 		for l := range f.links {

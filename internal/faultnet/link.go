@@ -8,8 +8,11 @@ import (
 	"time"
 )
 
-// window is how many bytes of a direction a connection holds.
+// window is how many bytes of a direction a connection holds unless it is told.
 const window = 64 << 10
+
+// packet is how many bytes arrive together on a line that has a rate.
+const packet = 1 << 10
 
 // link is one connection: two pipes under the switchboard's lock.
 type link struct {
@@ -23,10 +26,11 @@ type link struct {
 // pipe is one direction of a link.
 type pipe struct {
 	chunks    []chunk
-	size      int  // bytes in chunks
-	closed    bool // the writer has closed
-	lossy     bool // bytes or the end have vanished, so nothing later may arrive
-	abandoned bool // the reader has closed
+	size      int       // bytes in chunks
+	closed    bool      // the writer has closed
+	lossy     bool      // bytes or the end have vanished, so nothing later may arrive
+	abandoned bool      // the reader has closed
+	free      time.Time // when a line with a rate has carried all that is in chunks
 }
 
 type chunk struct {
@@ -87,15 +91,25 @@ func (l *link) write(d Direction, b []byte, until *deadline) (n int, err error) 
 				return n + len(b), nil
 			}
 			l.reset(errReset)
-		case p.size >= window:
+		case p.size >= f.buffer:
 			l.wake.Wait()
 		default:
-			part := b[:min(len(b), window-p.size)]
-			p.chunks = append(p.chunks, chunk{time.Now().Add(f.delay), append([]byte(nil), part...)})
+			part := b[:min(len(b), f.buffer-p.size)]
+			at := time.Now()
+			if rate := f.rate[d]; rate > 0 {
+				part = part[:min(len(part), packet)]
+				if p.free.Before(at) {
+					p.free = at
+				}
+				p.free = p.free.Add(time.Duration(len(part)) * time.Second / time.Duration(rate))
+				at = p.free
+			}
+			at = at.Add(f.delay)
+			p.chunks = append(p.chunks, chunk{at, append([]byte(nil), part...)})
 			p.size += len(part)
 			n, b = n+len(part), b[len(part):]
-			if f.delay > 0 {
-				time.AfterFunc(f.delay, l.wake.Broadcast)
+			if wait := time.Until(at); wait > 0 {
+				time.AfterFunc(wait, l.wake.Broadcast)
 			}
 			l.wake.Broadcast()
 		}
