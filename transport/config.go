@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"time"
@@ -26,6 +27,10 @@ type Config struct {
 	// seconds. Nil is a TCP dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
+	// Lanes says how lanes share the link. A lane that is not here has the zero
+	// policy; all of them may.
+	Lanes map[wire.Lane]LanePolicy
+
 	Heartbeat time.Duration // interval to ask the collector for; 0: what the collector says
 	Reconnect Reconnect
 	Logger    *slog.Logger // nil: no log
@@ -34,6 +39,25 @@ type Config struct {
 	// goroutine, which waits for it. Nil: nobody is told.
 	Changed func(Status)
 }
+
+// LanePolicy says how a lane shares the link with others.
+type LanePolicy struct {
+	// Priority: between two fragments of batches, the lane with the higher one goes
+	// first; equals take turns. Lanes of different priorities also keep what is on
+	// its way small, so that a message of the highest one arrives within about a
+	// second however much the others have to send.
+	Priority int
+
+	// Share is how much of the link, in per cent, the lane keeps while higher ones
+	// have more to send than it can carry; 0: DefaultShare, at most MaxShare.
+	Share int
+}
+
+// Shares of the link, in per cent.
+const (
+	DefaultShare = 10
+	MaxShare     = 90
+)
 
 // Reconnect says when to try again after a fault of the network. The zero value
 // is good.
@@ -47,6 +71,7 @@ type Reconnect struct {
 // withDefaults returns a checked copy of cfg with its zero values filled in.
 func (cfg Config) withDefaults() (Config, error) {
 	cfg.Collectors = slices.Clone(cfg.Collectors)
+	cfg.Lanes = maps.Clone(cfg.Lanes)
 	cfg.Reconnect = cfg.Reconnect.withDefaults()
 	if cfg.Dial == nil {
 		cfg.Dial = dialTCP
@@ -88,6 +113,11 @@ func (cfg *Config) check() error {
 	if cfg.Heartbeat != 0 {
 		if err := heartbeat.CheckInterval(cfg.Heartbeat); err != nil {
 			return err
+		}
+	}
+	for name, l := range cfg.Lanes {
+		if l.Share < 0 || l.Share > MaxShare {
+			return fmt.Errorf("lane %s: a share of %d per cent, want 0 (the default, %d) to %d", name, l.Share, DefaultShare, MaxShare)
 		}
 	}
 	switch r := cfg.Reconnect; {

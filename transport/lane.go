@@ -26,6 +26,13 @@ type lane struct {
 	inflight int       // bytes that are
 	fragment int       // bytes of a batch in one frame
 
+	// Owned by turns.
+	rank    *rank
+	share   int   // per cent
+	served  int64 // bytes sent, as its rank counts them
+	owed    int64 // of its share, in hundredths of a byte
+	waiting bool  // had something to send when it was last asked
+
 	// The entry that was read and not begun, and the one that is half sent. What
 	// is half sent is sent to its end whatever the answers say: the frames of a
 	// batch follow one another.
@@ -37,26 +44,34 @@ type lane struct {
 	retry    time.Time // not asked again before, zero if it did not fail
 }
 
-// frame appends the lane's next frame to dst. It reports false if there is
-// nothing to send now: the lane is at its end, its window is full or its source
-// failed, which is returned when it happens.
-func (l *lane) frame(dst []byte, now time.Time) (_ []byte, ok, begun bool, err error) {
+// ready reports whether the lane has a frame to send now: it is not at its end,
+// its window is not full and its source has not failed, which is returned when it
+// happens.
+func (l *lane) ready(now time.Time) (bool, error) {
+	if l.cur != nil {
+		return true, nil
+	}
+	if err := l.fetch(now); err != nil || l.held == nil {
+		return false, err
+	}
+	return (l.inflight == 0 || l.inflight+l.cost() <= l.window) && !l.holder.waits(), nil
+}
+
+// cost is what the entry that is held counts against the window.
+func (l *lane) cost() int { return entryCost + len(l.held.Batch) }
+
+// frame appends the next frame of a lane that is ready. It reports whether that
+// begins an entry.
+func (l *lane) frame(dst []byte) (_ []byte, begun bool) {
 	if l.cur == nil {
-		if err := l.fetch(now); err != nil || l.held == nil {
-			return dst, false, false, err
-		}
-		cost := entryCost + len(l.held.Batch)
-		if l.inflight > 0 && l.inflight+cost > l.window || l.holder.waits() {
-			return dst, false, false, nil
-		}
 		l.cur = &wire.Fragments{Stream: l.holder.number, Entry: l.held, Size: l.fragment}
-		l.holder.begin(l.held, cost)
+		l.holder.begin(l.held, l.cost())
 		l.held, l.holder, begun = nil, nil, true
 	}
 	if dst = l.cur.Append(dst); l.cur.Done() {
 		l.cur = nil
 	}
-	return dst, true, begun, nil
+	return dst, begun
 }
 
 // fetch sees to it that an entry is held if there is one to send.

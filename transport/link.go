@@ -52,6 +52,7 @@ type link struct {
 	out       []byte // whole frames, to be written in this order
 	frames    int    // in out
 	outMax    int
+	flow      flow
 	open      []*opened // streams to announce
 	greet     bool      // ping at once
 	leaving   bool      // the goodbye is in out, nothing may follow
@@ -214,7 +215,11 @@ func (l *link) takePong(payload []byte, now time.Time) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.heard(now); l.pacer.Pong(nonce, now) {
+	l.heard(now)
+	switch {
+	case l.flow.pong(nonce, now):
+		poke(l.signal)
+	case l.pacer.Pong(nonce, now):
 		l.client.rtt.Store(int64(l.pacer.RTT()))
 	}
 	return nil

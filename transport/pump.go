@@ -17,9 +17,8 @@ const laneReturn = time.Minute
 
 // pump is the part of a link that moves entries: it alone calls the sources.
 type pump struct {
-	lanes   []*lane
+	turns   turns
 	streams []*stream // stream i+1 of the link is streams[i]
-	turn    int       // the lane whose turn it is
 	scratch []byte    // for one frame
 	end     time.Time // when the link ends for the sake of a lane left out; zero: it does not
 }
@@ -92,10 +91,10 @@ func (l *link) resume(ctx context.Context, greetings []greeting) error {
 			frames = wire.AppendResume(frames, r)
 			n++
 		}
-		l.lanes = append(l.lanes, ln)
+		l.turns.add(ln, l.client.cfg.Lanes[name])
 	}
 	if failed != nil {
-		if len(l.lanes) == 0 {
+		if len(l.turns.lanes) == 0 {
 			return failed
 		}
 		l.end = time.Now().Add(laneReturn)
@@ -104,11 +103,14 @@ func (l *link) resume(ctx context.Context, greetings []greeting) error {
 	defer l.mu.Unlock()
 	l.out, l.frames = append(l.out, frames...), l.frames+n
 	l.open, l.greet = open, true
+	if l.flow = newFlow(l.turns.ranked()); l.flow.on {
+		l.marked(l.flow.ask(l.out, time.Now())) // its answer tells how long the empty line takes
+	}
 	poke(l.ready)
 	return nil
 }
 
-// step takes the answers and gives each lane one turn. It reports whether there
+// step takes the answers and gives lanes their turns. It reports whether there
 // may be more to do at once.
 func (l *link) step(ctx context.Context) (sent bool, err error) {
 	now := time.Now()
@@ -165,38 +167,64 @@ func (l *link) takeAcks(list []event) {
 	}
 }
 
-// fill gives each lane one turn, as far as there is room.
+// fill puts frames into the outbox, as many as there are lanes, as far as there
+// is room.
 func (l *link) fill(now time.Time) (sent bool) {
-	for range l.lanes {
-		ln := l.lanes[l.turn]
+	for range l.turns.lanes {
 		l.mu.Lock()
 		room := len(l.out) < l.outMax
 		l.mu.Unlock()
 		if !room {
 			return false
 		}
-		l.turn = (l.turn + 1) % len(l.lanes)
-		// The source may take its time, so mu is not held: what the frame is
+		// The sources may take their time, so mu is not held: what a frame is
 		// appended to is the pump's own.
-		buf, ok, begun, err := ln.frame(l.scratch[:0], now)
-		l.scratch = buf
-		if err != nil {
-			l.failed(ln, err)
+		ln, urgent := l.turns.next(now, l.failed)
+		if ln == nil {
+			return sent
 		}
-		if !ok {
-			continue
+		if !l.flowing(urgent) {
+			return sent
 		}
-		sent = true
+		frame, begun := ln.frame(l.scratch[:0])
+		l.scratch = frame
 		if begun {
 			l.client.entries.Add(1)
 		}
+		l.turns.sent(ln, len(frame))
+		sent = true
 		l.mu.Lock()
-		l.out = append(l.out, buf...)
+		l.out = append(l.out, frame...)
 		l.frames++
+		l.marked(l.flow.put(l.out, len(frame), time.Now()))
 		l.mu.Unlock()
 		poke(l.ready)
 	}
 	return sent
+}
+
+// flowing reports whether a frame may be put out now. If not, a pong will make
+// room and wake the pump.
+func (l *link) flowing(urgent bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.flow.room(urgent) {
+		return true
+	}
+	if l.marked(l.flow.ask(l.out, time.Now())) {
+		poke(l.ready)
+	}
+	return false
+}
+
+// marked takes the outbox as the flow has left it, and reports whether it has put
+// a mark there. mu is held.
+func (l *link) marked(out []byte) bool {
+	more := len(out) > len(l.out)
+	if l.out = out; more {
+		l.frames++
+	}
+	return more
 }
 
 // waitUntil returns when there may be something to do without a signal, zero if
@@ -208,7 +236,7 @@ func (l *link) waitUntil() time.Time {
 			at = t
 		}
 	}
-	for _, ln := range l.lanes {
+	for _, ln := range l.turns.lanes {
 		soon(ln.retry)
 	}
 	return at

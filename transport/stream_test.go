@@ -23,11 +23,19 @@ func oneLane(count, window int) (*fakeSource, *lane, *stream) {
 	return src, l, s
 }
 
+// frame returns the lane's next frame, if there is one to send now.
+func frame(l *lane) (buf []byte, ok bool, err error) {
+	if ok, err = l.ready(time.Now()); ok {
+		buf, _ = l.frame(nil)
+	}
+	return buf, ok, err
+}
+
 // send sends all that may be sent now and returns it.
 func send(t *testing.T, l *lane) (list []wire.Entry) {
 	t.Helper()
 	for {
-		buf, ok, _, err := l.frame(nil, time.Now())
+		buf, ok, err := frame(l)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +166,7 @@ func TestARewindFinishesTheBatchThatIsHalfSent(t *testing.T) {
 	l.fragment = 50
 	var frames []wire.Type
 	one := func() {
-		buf, ok, _, err := l.frame(nil, time.Now())
+		buf, ok, err := frame(l)
 		if err != nil || !ok {
 			t.Fatal(ok, err)
 		}
