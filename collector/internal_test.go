@@ -100,7 +100,7 @@ func TestPartGrowsAsBytesCome(t *testing.T) {
 			t.Fatal(whole, err)
 		}
 	}
-	if c := cap(p.data); c > firstGrowth {
+	if c := cap(p.data); c > bufferStep {
 		t.Errorf("%d bytes allocated for %d", c, len(p.data))
 	}
 	for len(p.data) < p.size {
@@ -109,7 +109,7 @@ func TestPartGrowsAsBytesCome(t *testing.T) {
 		if err != nil || whole != (len(p.data) == p.size) {
 			t.Fatal(whole, err)
 		}
-		if c := cap(p.data); c != before && c > max(firstGrowth, 2*len(p.data)) {
+		if c := cap(p.data); c != before && c > max(bufferStep, 2*len(p.data)) {
 			t.Fatalf("%d bytes allocated for %d", c, len(p.data))
 		}
 	}

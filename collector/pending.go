@@ -107,11 +107,12 @@ func (p *pending) discard() {
 	p.queue = nil
 }
 
-// clear gives back the memory of a list of work.
+// clear gives back the memory of a list of work; nobody uses its batches any more.
 func (p *pending) clear(list []work) {
 	for i := range list {
 		p.link.srv.memory.give(list[i].room.memory)
 		list[i].stream.lane.pending.Add(-list[i].room.window)
+		recycle(list[i].entry.Batch)
 		list[i] = work{}
 	}
 }

@@ -60,19 +60,13 @@ type room struct {
 	window int64 // counted in lane.pending
 }
 
-// firstGrowth is how much is allocated for a batch before its bytes come.
-const firstGrowth = 64 << 10
-
 // add takes the next fragment and reports whether the batch is complete.
-// Memory is allocated as bytes come, not as they are declared.
 func (p *part) add(b []byte) (whole bool, err error) {
 	if len(b) > p.size-len(p.data) {
 		return false, fmt.Errorf("%d bytes too many for a batch of %d", len(b)-(p.size-len(p.data)), p.size)
 	}
 	if need := len(p.data) + len(b); need > cap(p.data) {
-		grown := make([]byte, len(p.data), min(p.size, max(need, 2*cap(p.data), firstGrowth)))
-		copy(grown, p.data)
-		p.data = grown
+		p.data = grow(p.data, need, p.size)
 	}
 	p.data = append(p.data, b...)
 	return len(p.data) == p.size, nil
@@ -137,7 +131,8 @@ func (l *link) fragmentTooLong(n int) error {
 // could be held by other links that wait as well.
 func (l *link) admit(st *stream, size int) (room, error) {
 	window := int64(l.srv.cfg.Window)
-	r := room{memory: int64(size) + entryMemory, window: min(int64(size)+entryCost, window)}
+	buffer, _ := bufferFor(size)
+	r := room{memory: int64(buffer) + entryMemory, window: min(int64(size)+entryCost, window)}
 	if have := st.lane.pending.Load(); have+r.window > 2*window {
 		return room{}, fmt.Errorf("lane %s has %d bytes on their way, %d more are beyond the window of %d", st.Lane, have, size, window)
 	}
