@@ -8,9 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/fieldpost/fieldpost/rigs/powercut/machine"
 )
 
 // childEnv has a child's orders, as JSON.
@@ -45,7 +44,7 @@ func Child() {
 	var o orders
 	err := json.Unmarshal([]byte(text), &o)
 	if err == nil {
-		err = o.settle()
+		err = machine.Settle(o.Site, o.Mounts, o.BootID)
 	}
 	if err == nil {
 		switch o.Role {
@@ -60,31 +59,6 @@ func Child() {
 	}
 	os.Exit(0)
 }
-
-// settle makes the child's mounts its own: it has a new boot id, and holds none of
-// the other histories' file systems, which their rigs want to unmount.
-func (o *orders) settle() error {
-	b, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return err
-	}
-	var others []string
-	for _, line := range strings.Split(string(b), "\n") {
-		f := strings.Fields(line)
-		if len(f) > 1 && strings.HasPrefix(f[1], o.Site+"/") && f[1] != o.Mounts && !strings.HasPrefix(f[1], o.Mounts+"/") {
-			others = append(others, f[1])
-		}
-	}
-	for i := len(others) - 1; i >= 0; i-- { // what is mounted upon something goes first
-		if err := unix.Unmount(others[i], unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("let go of %s: %w", others[i], err)
-		}
-	}
-	return unix.Mount(o.BootID, "/proc/sys/kernel/random/boot_id", "", unix.MS_BIND, "")
-}
-
-// namespace gives the child mounts of its own.
-var namespace = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 
 var saying sync.Mutex
 

@@ -1,17 +1,17 @@
 package powercut
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"math"
-	mathrand "math/rand/v2"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/fieldpost/fieldpost/rigs/powercut/lossy"
+	"github.com/fieldpost/fieldpost/rigs/powercut/machine"
 )
 
 // Config says what histories are like.
@@ -54,7 +54,7 @@ func (r *Result) wrong(format string, a ...any) {
 // history is a history while it runs.
 type history struct {
 	cfg     Config
-	rng     *mathrand.Rand
+	rng     *rand.Rand
 	at      string // its folder
 	segment int64  // bytes of a segment
 	disk    *lossy.Disk
@@ -68,7 +68,7 @@ var segmentSizes = []int64{64 << 10, 256 << 10}
 
 // begin makes a history's folder and its disk. The caller calls finish.
 func begin(cfg Config, seed uint64) (*history, error) {
-	h := &history{cfg: cfg, rng: mathrand.New(mathrand.NewPCG(seed, 0)), result: Result{Seed: seed}}
+	h := &history{cfg: cfg, rng: rand.New(rand.NewPCG(seed, 0)), result: Result{Seed: seed}}
 	at, err := os.MkdirTemp(cfg.Site, "history-")
 	if err != nil {
 		return nil, err
@@ -102,10 +102,7 @@ func (h *history) finish() (Result, error) {
 
 // boot gives the machine a new boot id.
 func (h *history) boot() error {
-	var b [16]byte
-	rand.Read(b[:])
-	id := fmt.Sprintf("%x-%x-%x-%x-%x\n", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-	return os.WriteFile(filepath.Join(h.at, "boot_id"), []byte(id), 0o600)
+	return machine.Boot(filepath.Join(h.at, "boot_id"))
 }
 
 // Events at which a life can end, with the highest number that is of use. Each is

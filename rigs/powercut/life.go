@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fieldpost/fieldpost/rigs/powercut/lossy"
+	"github.com/fieldpost/fieldpost/rigs/powercut/machine"
 )
 
 // ending is how a life of a child ends.
@@ -130,7 +131,7 @@ func (l *life) command(dir string) (*exec.Cmd, *tail, error) {
 	stderr := new(tail)
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), childEnv+"="+string(text))
-	cmd.Stderr, cmd.SysProcAttr = stderr, namespace
+	cmd.Stderr, cmd.SysProcAttr = stderr, machine.Namespace()
 	return cmd, stderr, nil
 }
 
