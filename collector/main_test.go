@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/collector/ledger"
 	"github.com/fieldpost/fieldpost/collector/storetest"
 	"github.com/fieldpost/fieldpost/wire"
 )
@@ -196,6 +198,11 @@ func (s *store) Resume(ctx context.Context, by collector.Session, r wire.Resume)
 }
 
 func (s *store) Append(ctx context.Context, by collector.Session, list []collector.Append) ([]collector.Answer, error) {
+	for i := range list {
+		if e := &list[i]; e.Fingerprint != ledger.Fingerprint(&e.Entry, e.Entry.To) {
+			return nil, fmt.Errorf("numbers %d to %d come with fingerprint %x", e.Entry.From, e.Entry.To, e.Fingerprint)
+		}
+	}
 	s.mu.Lock()
 	s.groups = append(s.groups, append([]collector.Append(nil), list...))
 	s.mu.Unlock()

@@ -35,6 +35,7 @@ type work struct {
 	stream *stream
 	resume *wire.Resume // opens the stream; nil: an entry
 	entry  wire.Entry
+	fp     wire.Fingerprint // of number entry.To
 	room   room
 	time   time.Time
 }
@@ -205,7 +206,7 @@ func (p *pending) append(ctx context.Context, group []work) error {
 	p.entries = p.entries[:0]
 	for i := range group {
 		w := &group[i]
-		p.entries = append(p.entries, Append{w.stream.Stream, w.entry, w.time})
+		p.entries = append(p.entries, Append{w.stream.Stream, w.entry, w.time, w.fp})
 	}
 	if sabotage.AckFirst {
 		l.out.mu.Lock()

@@ -101,8 +101,9 @@ type Stream struct {
 // Append is one entry for one stream.
 type Append struct {
 	Stream
-	Entry wire.Entry
-	Time  time.Time // when it came
+	Entry       wire.Entry
+	Time        time.Time        // when it came
+	Fingerprint wire.Fingerprint // of number Entry.To, which the caller has computed; 0: the store does, if it needs it
 }
 
 // Answer is what became of an appended entry: the stream's watermark after it.

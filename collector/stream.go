@@ -177,16 +177,18 @@ func (l *link) fragment(st *stream, b []byte) error {
 // read, and hands it on.
 func (l *link) entry(st *stream, e wire.Entry, r room) error {
 	b, err := e.Check()
+	fp := e.Fingerprint
 	if err == nil && !e.IsTombstone() {
 		if err = b.Check(); err == nil && b.Lane != st.Lane {
 			err = fmt.Errorf("its batch is of lane %s", b.Lane)
 		}
+		fp = b.Fingerprint(e.To)
 	}
 	if err != nil {
 		l.srv.memory.give(r.memory)
 		return fmt.Errorf("stream %d (lane %s), entry %d to %d: %w", st.number, st.Lane, e.From, e.To, err)
 	}
 	l.srv.count.entries.Add(1)
-	l.pending.push(work{stream: st, entry: e, room: r, time: time.Now()})
+	l.pending.push(work{stream: st, entry: e, fp: fp, room: r, time: time.Now()})
 	return nil
 }

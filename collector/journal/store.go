@@ -103,7 +103,11 @@ func (j *Journal) Append(ctx context.Context, s collector.Session, list []collec
 	for i := range list {
 		p := &list[i]
 		records[i] = settled{id: s.Agent, session: s.Number, received: wallClock(p.Time), stream: p.Stream, entry: p.Entry}
-		records[i].complete() // hashes; better here than in the commit
+		if r := &records[i]; p.Fingerprint != 0 {
+			r.event = ledger.EntryWith(r.received, r.stream.Lane, r.stream.Epoch, &r.entry, p.Fingerprint)
+		} else {
+			r.complete() // hashes; better here than in the commit
+		}
 	}
 	answers := make([]collector.Answer, len(list))
 	err := j.submit(ctx, func(t *group) error {

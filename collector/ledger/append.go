@@ -110,7 +110,12 @@ func (a *Agent) Advance(lane wire.Lane, epoch wire.Epoch, to wire.Seq) bool {
 // Entry returns the event of e, which came at t and has been decided on: all of
 // From to To counts. A batch that is not well-formed has no fingerprint.
 func Entry(t time.Time, lane wire.Lane, epoch wire.Epoch, e *wire.Entry) Settled {
-	s := Settled{Time: t, Lane: lane, Epoch: epoch, From: e.From, To: e.To, Incarnation: e.Incarnation, Doubled: e.Doubled, Reason: e.Reason, Fingerprint: Fingerprint(e, e.To)}
+	return EntryWith(t, lane, epoch, e, Fingerprint(e, e.To))
+}
+
+// EntryWith is Entry for a caller that has the fingerprint of number e.To.
+func EntryWith(t time.Time, lane wire.Lane, epoch wire.Epoch, e *wire.Entry, fp wire.Fingerprint) Settled {
+	s := Settled{Time: t, Lane: lane, Epoch: epoch, From: e.From, To: e.To, Incarnation: e.Incarnation, Doubled: e.Doubled, Reason: e.Reason, Fingerprint: fp}
 	if !e.IsTombstone() {
 		s.Reason = 0
 	}
