@@ -1,8 +1,9 @@
 package collector
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -30,7 +31,11 @@ func (r *refusal) frame() []byte {
 
 // spread returns after how long a refused agent comes back: agents that are
 // refused together do not come back together.
-func spread() time.Duration { return 2*time.Second + rand.N(8*time.Second) }
+func spread() time.Duration {
+	var b [8]byte
+	rand.Read(b[:]) // never fails: crypto/rand aborts the process instead
+	return 2*time.Second + time.Duration(binary.BigEndian.Uint64(b[:])%uint64(8*time.Second))
+}
 
 // maxMessage is the most bytes of text of a peer, or about its input, that are
 // logged or sent.

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"time"
 
@@ -30,7 +31,14 @@ type retry struct {
 
 func newRetry(cfg Reconnect, instance wire.Instance) *retry {
 	return &retry{cfg: cfg, instance: instance, network: exponential(cfg.Min, cfg.Max), fault: exponential(faultMin, faultMax),
-		random: func(n time.Duration) time.Duration { return rand.N(n + 1) }}
+		random: uniform(instance)}
+}
+
+// uniform returns a source of random delays. Its seed is the random id of the
+// process: no two of a fleet have the same.
+func uniform(i wire.Instance) func(n time.Duration) time.Duration {
+	r := rand.New(rand.NewPCG(binary.BigEndian.Uint64(i.ID[:8]), binary.BigEndian.Uint64(i.ID[8:])))
+	return func(n time.Duration) time.Duration { return time.Duration(r.Int64N(int64(n) + 1)) }
 }
 
 // exponential returns intervals that double from first to last and never end.
