@@ -22,6 +22,7 @@ type Client struct {
 	// Owned by Run.
 	retry   *retry
 	session uint64   // number of the last session granted to this instance
+	leftOut int      // links in a row that a lane was left out of
 	logged  struct { // the last failure that was
 		cause Cause
 		at    time.Time
@@ -137,7 +138,7 @@ func (c *Client) link(ctx context.Context, addr string, sources []Source) error 
 	good := !c.goodAt.IsZero() && !heard.Before(c.goodAt)
 	c.goodAt = time.Time{}
 	c.mu.Unlock()
-	if good {
+	if good || errors.Is(err, errLaneReturn) { // neither the network nor the collector has failed
 		c.retry.reset()
 	}
 	return err

@@ -315,7 +315,19 @@ func TestALaneThatCannotTakeTheWelcomeDoesNotHoldTheOthers(t *testing.T) {
 		r := start(t, testConfig(c.dial), bad, good)
 		r.until("the good lane", time.Second, good.delivered)
 		bad.set(func(f *fakeSource) { f.welErr = nil })
-		r.until("the other one", laneReturn+2*time.Second, bad.delivered)
+		r.until("the other one", laneReturnMin+2*time.Second, bad.delivered)
+		r.finish()
+
+		// One that stays bad disturbs the others more and more seldom.
+		good, bad = newSource("default", 10, 5), newSource("alarms", 10, 5)
+		bad.welErr = errors.New("disk on fire")
+		r = start(t, testConfig(c.dial), bad, good)
+		if took := r.until("16 links", time.Hour, func() bool { return r.Status().Links == 16 }); took < 10*time.Minute {
+			t.Errorf("16 links in %s", took)
+		}
+		if s := r.Status(); s.State != Connected || !good.delivered() {
+			t.Errorf("the good lane: %+v", s)
+		}
 		r.finish()
 
 		bad = newSource("alarms", 10, 5)

@@ -11,9 +11,16 @@ import (
 // errLeft ends a link on which goodbye was said.
 var errLeft = errors.New("goodbye said")
 
-// laneReturn is how long a link lives on without a lane that could not take its
-// welcome. A new hello then gives it another chance.
-const laneReturn = time.Minute
+// errLaneReturn ends a link that a lane was left out of: a new hello gives it
+// another chance.
+var errLaneReturn = errors.New("a lane was left out of the link, another hello gives it another chance")
+
+// How long a link lives on without a lane that could not take its welcome: most
+// disks are well again after a moment, and the others are to be disturbed seldom.
+const (
+	laneReturnMin = time.Second
+	laneReturnMax = time.Minute
+)
 
 // pump is the part of a link that moves entries: it alone calls the sources.
 type pump struct {
@@ -97,7 +104,10 @@ func (l *link) resume(ctx context.Context, greetings []greeting) error {
 		if len(l.turns.lanes) == 0 {
 			return failed
 		}
-		l.end = time.Now().Add(laneReturn)
+		l.end = time.Now().Add(min(laneReturnMin<<min(l.client.leftOut, 10), laneReturnMax))
+		l.client.leftOut++
+	} else {
+		l.client.leftOut = 0
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -120,7 +130,7 @@ func (l *link) step(ctx context.Context) (sent bool, err error) {
 		}
 	}
 	if !l.end.IsZero() && !now.Before(l.end) {
-		return false, failf(CauseQueue, "a lane was left out of the link, another hello gives it another chance")
+		return false, failf(CauseQueue, "%w", errLaneReturn)
 	}
 	return l.fill(now), nil
 }
