@@ -15,6 +15,7 @@ var roles = map[string]func() any{
 	"lane":      func() any { return new(Lane) },
 	"agent":     func() any { return new(Agent) },
 	"collector": func() any { return new(Collector) },
+	"shelf":     func() any { return new(Shelf) },
 }
 
 // Nothing is the argument or the result of calls that need none.

@@ -1,11 +1,12 @@
 // Command bench measures Fieldpost with real processes on this machine, and the
 // limits beside it in the same run. It runs on Linux.
 //
-//	go run . [-rounds 5] [-dir DIR] [queue | end | backlog]...
+//	go run . [-rounds 5] [-dir DIR] [queue | end | backlog | journal]...
 //
 //	parent --+-- rpc over stdin and stdout --> child "lane":      a queue, or a plain log
 //	         +-- ----------------------------> child "agent":     package agent, with a door for producers outside
 //	         +-- ----------------------------> child "collector": package collector with its journal
+//	         +-- ----------------------------> child "shelf":     a journal, to be opened, audited and exported
 //
 // The measures:
 //
@@ -16,6 +17,8 @@
 //     what the journal wrote, in as many steps.
 //   - backlog: open, put and drain with 0, 1 and 10 million messages queued, after
 //     kill -9 and with nothing of the lane in the page cache.
+//   - journal: open, audit and export of a journal of 0, 1 and 10 million
+//     messages, with nothing of it in the page cache.
 //
 // What is compared alternates, A B A B, and what is reported is the median; so
 // trust the ratios, and the absolute figures only on a quiet machine. Bytes
