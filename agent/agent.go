@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/fieldpost/fieldpost/internal/durable"
+	"github.com/fieldpost/fieldpost/internal/lanes"
 	"github.com/fieldpost/fieldpost/queue"
 	"github.com/fieldpost/fieldpost/transport"
 	"github.com/fieldpost/fieldpost/wire"
@@ -37,7 +38,7 @@ var (
 // Message is what a user sends. Its slices may be used again as soon as the
 // call that took it has returned.
 type Message struct {
-	Lane    string    // "": the default lane
+	Lane    string    // "": by Config.Routes, else the default lane
 	Topic   string    // UTF-8, at most 1 KiB, may be empty
 	Time    time.Time // zero: now
 	Headers []Header  // at most 64
@@ -51,6 +52,7 @@ type Header = wire.Header
 type Agent struct {
 	// Set by Open.
 	cfg      Config
+	routes   lanes.Routes
 	id       wire.AgentID
 	instance wire.Instance
 	opened   time.Time
@@ -83,7 +85,7 @@ func Open(ctx context.Context, cfg Config) (_ *Agent, err error) {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	a := &Agent{
-		cfg: cfg, instance: wire.Instance{ID: wire.NewID()}, opened: time.Now(),
+		cfg: cfg, routes: cfg.routes(), instance: wire.Instance{ID: wire.NewID()}, opened: time.Now(),
 		lanes: map[wire.Lane]*queue.Queue{}, ended: make(chan struct{}), closed: make(chan struct{}),
 	}
 	if a.lock, err = lock(cfg.Dir); err != nil {
@@ -102,7 +104,7 @@ func Open(ctx context.Context, cfg Config) (_ *Agent, err error) {
 		a.link, err = transport.New(transport.Config{
 			Agent: a.id, Instance: a.instance, Software: cfg.Software,
 			Host:       wire.Host{Name: host[:min(len(host), 255)], OS: runtime.GOOS, Arch: runtime.GOARCH},
-			Collectors: cfg.Collectors, Dial: cfg.Dial, Heartbeat: cfg.Heartbeat, Reconnect: cfg.Reconnect, Logger: cfg.Logger,
+			Collectors: cfg.Collectors, Dial: cfg.Dial, Lanes: cfg.policies(), Heartbeat: cfg.Heartbeat, Reconnect: cfg.Reconnect, Logger: cfg.Logger,
 		})
 		if err != nil {
 			return nil, err
@@ -122,7 +124,14 @@ func (a *Agent) openLanes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	there := make([]string, len(found))
+	for i, name := range found {
+		there[i] = string(name)
+	}
 	for name := range a.cfg.Lanes {
+		if err := lanes.Check(name, there...); err != nil {
+			return err
+		}
 		found = append(found, wire.Lane(name))
 	}
 	sortLanes(found)
@@ -177,12 +186,13 @@ func (a *Agent) start() {
 func (a *Agent) ID() string { return string(a.id) }
 
 // lane returns the queue that m goes to.
-func (a *Agent) lane(name string) (*queue.Queue, error) {
+func (a *Agent) lane(m *Message) (*queue.Queue, error) {
 	if !a.accepting.Load() {
 		return nil, ErrClosed
 	}
+	name := m.Lane
 	if name == "" {
-		name = string(wire.DefaultLane)
+		name = a.routes.Lane(m.Topic)
 	}
 	// Only configured lanes take messages; the others are being drained.
 	if _, ok := a.cfg.Lanes[name]; !ok {
@@ -202,7 +212,7 @@ func (m *Message) wire(now func() time.Time) wire.Message {
 // Send returns nil once m is on disk. ctx.Err() means that it is certainly not;
 // ErrUncertain, if ctx ends while it is being written, that it may be.
 func (a *Agent) Send(ctx context.Context, m Message) error {
-	q, err := a.lane(m.Lane)
+	q, err := a.lane(&m)
 	if err != nil {
 		return err
 	}
@@ -210,7 +220,7 @@ func (a *Agent) Send(ctx context.Context, m Message) error {
 }
 
 // SendBatch puts all messages on disk or none, in order, in one transaction per
-// batch. They must be for one lane. Errors as for Send; ErrTooLarge also for
+// batch. They must be for one lane, named or by their routes. Errors as for Send; ErrTooLarge also for
 // more than 64 MiB in all.
 func (a *Agent) SendBatch(ctx context.Context, list []Message) error {
 	q, msgs, err := a.batch(list)
@@ -224,14 +234,20 @@ func (a *Agent) batch(list []Message) (*queue.Queue, []wire.Message, error) {
 	if len(list) == 0 {
 		return nil, nil, nil
 	}
-	q, err := a.lane(list[0].Lane)
+	q, err := a.lane(&list[0])
 	if err != nil {
 		return nil, nil, err
 	}
 	msgs := make([]wire.Message, len(list))
 	for i := range list {
-		if list[i].Lane != list[0].Lane {
-			return nil, nil, fmt.Errorf("batch for lanes %q and %q: a batch goes to one lane", list[0].Lane, list[i].Lane)
+		if i > 0 && (list[i].Lane != list[0].Lane || list[i].Lane == "" && list[i].Topic != list[0].Topic) {
+			other, err := a.lane(&list[i])
+			if err != nil {
+				return nil, nil, err
+			}
+			if other != q {
+				return nil, nil, fmt.Errorf("batch for lanes %q and %q: a batch goes to one lane", q.Lane(), other.Lane())
+			}
 		}
 		msgs[i] = list[i].wire(time.Now)
 	}
@@ -245,7 +261,7 @@ func (a *Agent) batch(list []Message) (*queue.Queue, []wire.Message, error) {
 // SendAsync itself. SendAsync waits while too many bytes are on their
 // way to the disk, so one goroutine can keep the group commit full and no more.
 func (a *Agent) SendAsync(m Message, done func(error)) {
-	q, err := a.lane(m.Lane)
+	q, err := a.lane(&m)
 	if err != nil {
 		done(err)
 		return

@@ -30,8 +30,14 @@ type Config struct {
 	Collectors []string
 
 	// Lanes has the lanes besides the default one, and settings for any of them.
-	// A lane that is on disk and not here is still drained.
+	// A lane that is on disk and not here accepts nothing and is drained. What it
+	// was stays known, so that nothing is doubled or lost if it comes back; its
+	// folder may be deleted by hand, while no agent runs, once it is drained.
 	Lanes map[string]LaneConfig
+
+	// Routes say which lane a message goes to that names none: that of the first
+	// route whose topic filter matches, else the default lane.
+	Routes []Route
 
 	// Heartbeat is the interval in which both sides show that they live. 0: what
 	// the collector says.
@@ -50,13 +56,6 @@ type Config struct {
 	Software string
 }
 
-// LaneConfig has the settings of one lane.
-type LaneConfig struct {
-	// SegmentSize is the size in bytes to which a file of the lane grows before
-	// the next one. 0: 64 MiB.
-	SegmentSize int64
-}
-
 // Reconnect paces the attempts to reach a collector; see [transport.Reconnect].
 type Reconnect = transport.Reconnect
 
@@ -71,14 +70,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Dir == "" {
 		c.Dir = DefaultDir
 	}
-	lanes := map[string]LaneConfig{string(wire.DefaultLane): {}}
-	for name, lane := range c.Lanes {
-		if err := wire.CheckName("lane", name); err != nil {
-			return c, err
-		}
-		lanes[name] = lane
+	if err := c.lanesWithDefaults(); err != nil {
+		return c, err
 	}
-	c.Lanes = lanes
 	for _, addr := range c.Collectors {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return c, fmt.Errorf("collector address %q: want host:port: %w", addr, err)

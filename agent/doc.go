@@ -26,6 +26,13 @@
 // that is ctx.Err() or one of this package's means that the message is certainly
 // not accepted, except [ErrUncertain], which says that it may be.
 //
+// # Lanes
+//
+// A lane is a queue of its own. [Config.Lanes] has their settings, [Config.Routes]
+// say by topic which lane a message goes to that names none. On the link a lane of
+// higher [LaneConfig.Priority] overtakes the others, which keep a share. Order
+// holds within a lane, not between lanes.
+//
 // # What it does not do
 //
 // It keeps no message that it has not accepted, and it does not wait for the

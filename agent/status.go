@@ -43,6 +43,9 @@ type LinkStatus struct {
 // LaneStatus is the state of one lane.
 type LaneStatus struct {
 	Lane         string                 `json:"lane"`
+	Draining     bool                   `json:"draining,omitempty"` // not in the configuration: accepts nothing; drained when the backlog is 0
+	Priority     int                    `json:"priority,omitempty"` // on the link
+	Share        int                    `json:"share,omitempty"`    // per cent of the link that it keeps; of a running agent
 	Epoch        wire.Epoch             `json:"epoch"`
 	Accepted     uint64                 `json:"accepted"` // messages since the folder was made
 	Next         wire.Seq               `json:"next"`     // number of the next message in this epoch
@@ -100,7 +103,13 @@ func (s *Seconds) UnmarshalJSON(b []byte) error {
 func (a *Agent) Status() Status {
 	s := Status{ID: string(a.id), Dir: a.cfg.Dir, Instance: a.instance, Opened: a.opened, Link: a.linkStatus()}
 	for _, name := range a.names {
-		s.Lanes = append(s.Lanes, laneStatus(name, a.lanes[name].Stats(), time.Now()))
+		l := laneStatus(name, a.lanes[name].Stats(), time.Now())
+		cfg, ok := a.cfg.Lanes[string(name)]
+		l.Draining, l.Priority, l.Share = !ok, cfg.Priority, cfg.Share
+		if l.Share == 0 {
+			l.Share = transport.DefaultShare
+		}
+		s.Lanes = append(s.Lanes, l)
 	}
 	return s
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/fieldpost/fieldpost/agent"
-	"github.com/fieldpost/fieldpost/internal/config"
 	"github.com/fieldpost/fieldpost/internal/control"
 )
 
@@ -21,18 +20,18 @@ type message struct {
 	Body    []byte         `json:"body"`
 }
 
-func (m *message) agent(c config.Agent) agent.Message {
-	return agent.Message{Lane: laneOf(c, m.Lane, m.Topic), Topic: m.Topic, Time: m.Time, Headers: m.Headers, Body: m.Body}
+func (m *message) agent() agent.Message {
+	return agent.Message{Lane: m.Lane, Topic: m.Topic, Time: m.Time, Headers: m.Headers, Body: m.Body}
 }
 
 // handler answers the commands that reach the daemon.
-func handler(a *agent.Agent, c config.Agent) http.Handler {
+func handler(a *agent.Agent) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /status", control.Handle(func(context.Context, struct{}) (agent.Status, error) {
 		return a.Status(), nil
 	}))
 	mux.Handle("POST /send", control.Handle(func(ctx context.Context, m message) (struct{}, error) {
-		return struct{}{}, refusal(a.Send(ctx, m.agent(c)))
+		return struct{}{}, refusal(a.Send(ctx, m.agent()))
 	}))
 	return mux
 }

@@ -97,7 +97,7 @@ func (r *run) run(ctx context.Context) (err error) {
 	serving, cancel := context.WithCancel(ctx)
 	var server sync.WaitGroup
 	server.Go(func() {
-		if err := control.Serve(serving, socket, handler(r.agent, r.cfg), time.Second); err != nil {
+		if err := control.Serve(serving, socket, handler(r.agent), time.Second); err != nil {
 			r.log.Error("no command can reach this daemon any more; restart it", "err", err)
 		}
 	})
@@ -140,7 +140,7 @@ func (r *run) work(ctx context.Context) error {
 	}
 	defer src.Close()
 	topic := r.cfg.Stdin.Topic
-	r.copier = newCopier(r.agent, src, laneOf(r.cfg, r.cfg.Stdin.Lane, topic), topic, r.log)
+	r.copier = newCopier(r.agent, src, stdinLane(r.cfg), topic, r.log)
 
 	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()

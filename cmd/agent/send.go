@@ -100,7 +100,7 @@ func queue(ctx context.Context, c config.Agent, m message) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
-	return a.Send(ctx, m.agent(c))
+	return a.Send(ctx, m.agent())
 }
 
 // quiet is a log of what goes wrong, for a command that has something else to

@@ -109,19 +109,24 @@ func (s *settings) load() (config.Agent, error) {
 func library(c config.Agent, log *slog.Logger) agent.Config {
 	lanes := map[string]agent.LaneConfig{}
 	for name, l := range c.Lanes {
-		lanes[name] = agent.LaneConfig{SegmentSize: int64(l.SegmentSize)}
+		lanes[name] = agent.LaneConfig{Priority: l.Priority, Share: l.Share, SegmentSize: int64(l.SegmentSize)}
+	}
+	var routes []agent.Route
+	for _, r := range c.Routes {
+		routes = append(routes, agent.Route{Topic: string(r.Topic), Lane: r.Lane})
 	}
 	return agent.Config{
-		ID: c.ID, Dir: c.Dir, Collectors: c.Collectors, Lanes: lanes, Heartbeat: c.Heartbeat,
+		ID: c.ID, Dir: c.Dir, Collectors: c.Collectors, Lanes: lanes, Routes: routes, Heartbeat: c.Heartbeat,
 		Reconnect: agent.Reconnect{Min: c.Reconnect.Min, Max: c.Reconnect.Max, MaxAttempts: c.Reconnect.MaxAttempts},
 		Logger:    log, Software: "fieldpost agent " + daemon.Version(),
 	}
 }
 
-// laneOf returns the lane for a message: the one it names, else by the routes.
-func laneOf(c config.Agent, lane, topic string) string {
-	if lane != "" {
-		return lane
+// stdinLane returns the lane for standard input: the one that is named, else by
+// the routes.
+func stdinLane(c config.Agent) string {
+	if c.Stdin.Lane != "" {
+		return c.Stdin.Lane
 	}
-	return config.Lane(c.Routes, topic)
+	return c.Routes.Lane(c.Stdin.Topic)
 }

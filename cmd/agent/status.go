@@ -36,10 +36,10 @@ different-store, duplicate-identity, stopped.
 
 --json prints one object: id, dir, instance, opened, link {state, since, collector,
 store, session, rtt_seconds, cause, error, failed_at, attempts, next_attempt} and
-lanes [{lane, epoch, accepted, next, acked, backlog, backlog_bytes, oldest,
+lanes [{lane, draining, priority, share, epoch, accepted, next, acked, backlog, backlog_bytes, oldest,
 oldest_age_seconds, segments, dropped {reason: count}, dead_letters, forks,
 rolled_back, quarantined, trouble}]. What does not apply is left out. Times are RFC
-3339, durations seconds. accepted counts messages since the folder was made; next and
+3339, durations seconds, share per cent. accepted counts messages since the folder was made; next and
 acked are numbers of the lane's present epoch.
 
 It exits 1 if the folder is no agent's, 69 if a daemon has it and does not answer,
@@ -125,13 +125,13 @@ func printStatus(w io.Writer, st agent.Status, now time.Time) error {
 	}
 	b.WriteByte('\n')
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "lane\taccepted\tacked\tbacklog\tbytes\toldest\t")
+	fmt.Fprintln(t, "lane\tpriority\taccepted\tacked\tbacklog\tbytes\toldest\t")
 	for _, l := range st.Lanes {
 		oldest := "-"
 		if !l.Oldest.IsZero() {
 			oldest = ago(time.Duration(l.OldestAge))
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\t%s\t\n", l.Lane, l.Accepted, l.Acked, l.Backlog, config.Approximate(l.BacklogBytes), oldest)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\t%s\t\n", l.Lane, l.Priority, l.Accepted, l.Acked, l.Backlog, config.Approximate(l.BacklogBytes), oldest)
 	}
 	t.Flush()
 	for _, l := range st.Lanes {
@@ -147,6 +147,12 @@ func printStatus(w io.Writer, st agent.Status, now time.Time) error {
 func notes(l *agent.LaneStatus) (list []string) {
 	if l.Trouble != "" {
 		list = append(list, config.Printable(l.Trouble))
+	}
+	switch {
+	case l.Draining && l.Backlog > 0:
+		list = append(list, "draining: it is not in the configuration, and accepts nothing")
+	case l.Draining:
+		list = append(list, "drained: it is not in the configuration; its folder may be deleted while no agent runs")
 	}
 	for _, reason := range slices.Sorted(maps.Keys(l.Dropped)) {
 		list = append(list, fmt.Sprintf("%d dropped, %s", l.Dropped[reason], reason))

@@ -3,13 +3,16 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/fieldpost/fieldpost/internal/lanes"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -19,16 +22,11 @@ type Agent struct {
 	Dir        string                  // folder of the queue
 	Collectors []string                // host:port each
 	Lanes      map[string]LaneSettings // the lanes that take messages; the default one does anyway
-	Routes     []Route                 // which lane a message goes to that names none
+	Routes     lanes.Routes            // which lane a message goes to that names none
 	Stdin      Stdin
 	Heartbeat  time.Duration // 0: what the collector says
 	Reconnect  Reconnect
 	Log        Log
-}
-
-// LaneSettings are the settings of one lane.
-type LaneSettings struct {
-	SegmentSize Size // bytes of a file before the next is begun; 0: the queue's default
 }
 
 // Stdin says where the lines of standard input go.
@@ -47,8 +45,6 @@ type Reconnect struct {
 const (
 	MinHeartbeat = 100 * time.Millisecond
 	MaxHeartbeat = time.Hour
-	MinSegment   = 64 << 10
-	MaxSegment   = 1 << 30
 )
 
 // DefaultReconnectMin is the least delay if only the greatest one is given.
@@ -89,21 +85,19 @@ func ParseAgent(file string, data []byte, env Lookup, insecure bool) (Agent, err
 			return err
 		})),
 		"lanes": d.named(func(e entry, path string) {
-			if _, err := name("lane", e.name); err != nil {
+			if err := lanes.Check(e.name, append(slices.Collect(maps.Keys(c.Lanes)), string(wire.DefaultLane))...); err != nil {
 				d.fail(e.key, "lanes", "%s", err)
 				return
 			}
 			var l LaneSettings
 			c.Lanes[e.name] = l
-			d.mapping(e.value, path, fields{
-				"segment_size": d.scalar(func(s string) (err error) { l.SegmentSize, err = parseSegment(s); return }),
-			})
+			d.mapping(e.value, path, d.lane(&l))
 			c.Lanes[e.name] = l
 		}),
 		"routes": d.list(func(n ast.Node, path string) {
-			var r Route
+			var r lanes.Route
 			d.record(fields{
-				"topic": d.scalar(func(s string) (err error) { r.Topic, err = ParseFilter(s); return }),
+				"topic": d.scalar(func(s string) (err error) { r.Topic, err = lanes.ParseFilter(s); return }),
 				"lane":  lane(&r.Lane),
 			})(n, path)
 			c.Routes = append(c.Routes, r)
@@ -172,14 +166,6 @@ func notEmpty(s string) (string, error) {
 		return "", errors.New("is empty; give a value or leave the key out")
 	}
 	return s, nil
-}
-
-func parseSegment(s string) (Size, error) {
-	z, err := ParseSize(s)
-	if err == nil && (z < MinSegment || z > MaxSegment) {
-		err = fmt.Errorf("%s is not within %s and %s", z, Size(MinSegment), Size(MaxSegment))
-	}
-	return z, err
 }
 
 func parseCount(s string) (int, error) {

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/fieldpost/fieldpost/internal/lanes"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -32,10 +33,10 @@ collectors:
   - 127.0.0.1:4717
   - "[::1]:4717"
 lanes:
-  alarms: {segment_size: 1MiB}
+  alarms: {segment_size: 1MiB, priority: 10, share: 25%}
   bulk:
     segment_size: ${SEGMENT}
-  plain:
+  plain: {priority: -100}
 routes:
   - {topic: "+/alarm/#", lane: alarms}
   - topic: camera/#
@@ -55,8 +56,8 @@ log:
 	}
 	want := Agent{
 		ID: "pump-7", Dir: "/var/lib/fieldpost", Collectors: []string{"127.0.0.1:4717", "[::1]:4717"},
-		Lanes:     map[string]LaneSettings{"alarms": {1 << 20}, "bulk": {2 << 20}, "plain": {}},
-		Routes:    []Route{{"+/alarm/#", "alarms"}, {"camera/#", "bulk"}},
+		Lanes:     map[string]LaneSettings{"alarms": {SegmentSize: 1 << 20, Priority: 10, Share: 25}, "bulk": {SegmentSize: 2 << 20}, "plain": {Priority: -100}},
+		Routes:    lanes.Routes{{Topic: "+/alarm/#", Lane: "alarms"}, {Topic: "camera/#", Lane: "bulk"}},
 		Stdin:     Stdin{Lane: "alarms", Topic: "pump/$raw"},
 		Heartbeat: 90 * time.Second,
 		Reconnect: Reconnect{Min: 200 * time.Millisecond, Max: time.Minute, MaxAttempts: 12},

@@ -86,38 +86,6 @@ func TestExpand(t *testing.T) {
 	}
 }
 
-func TestFilterMatch(t *testing.T) {
-	for _, c := range []struct {
-		filter, topic string
-		want          bool
-	}{
-		{"a/b", "a/b", true}, {"a/b", "a", false}, {"a/b", "a/b/c", false}, {"a", "a/b", false},
-		{"#", "", true}, {"#", "a/b/c", true}, {"a/#", "a", true}, {"a/#", "a/b/c", true}, {"a/#", "ab", false}, {"a/#", "b", false},
-		{"+", "a", true}, {"+", "", true}, {"+", "a/b", false}, {"+/+", "a/b", true}, {"+/+", "/b", true}, {"/+", "/b", true}, {"+", "/b", false},
-		{"a/+/c", "a/b/c", true}, {"a/+/c", "a//c", true}, {"a/+/c", "a/c", false}, {"a/+/#", "a", false}, {"a/+/#", "a/b", true},
-		{"a/", "a/", true}, {"a/", "a", false}, {"a", "a/", false}, {"+/", "a/", true}, {"/", "/", true}, {"/", "", false},
-	} {
-		f, err := ParseFilter(c.filter)
-		if err != nil || f.Match(c.topic) != c.want {
-			t.Errorf("%q matches %q: %t (%v), want %t", c.filter, c.topic, !c.want, err, c.want)
-		}
-	}
-	for _, bad := range []string{"", "#/a", "a#", "a/b+", "++", "a/#/b"} {
-		if _, err := ParseFilter(bad); err == nil {
-			t.Errorf("ParseFilter(%q) has no error", bad)
-		}
-	}
-}
-
-func TestLaneOfTopic(t *testing.T) {
-	routes := []Route{{"a/#", "first"}, {"a/b", "second"}, {"+", "third"}}
-	for topic, want := range map[string]string{"a/b": "first", "a": "first", "c": "third", "": "third", "c/d": "default"} {
-		if got := Lane(routes, topic); got != want {
-			t.Errorf("Lane(%q) = %s, want %s", topic, got, want)
-		}
-	}
-}
-
 func TestAddresses(t *testing.T) {
 	for _, ok := range []string{"127.0.0.1:4717", "127.9.9.9:1", "[::1]:4717", "localhost:65535", "LOCALHOST:1", "127.0.0.1:0"} {
 		if _, err := ParseListenAddress(ok); err != nil {

@@ -18,10 +18,11 @@ var may = map[string][]string{
 
 	"internal/durable":  nil,
 	"internal/sabotage": nil,
+	"internal/lanes":    {"wire"},
 
 	"queue":     {"wire", "internal/durable", "internal/sabotage"},
 	"transport": {"wire", "heartbeat"},
-	"agent":     {"transport", "queue", "wire", "internal/durable"},
+	"agent":     {"transport", "queue", "wire", "internal/durable", "internal/lanes"},
 
 	"collector":           {"wire", "heartbeat", "internal/sabotage"},
 	"collector/ledger":    {"wire", "internal/sabotage"},

@@ -1,20 +1,22 @@
-package config
+package lanes
 
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/fieldpost/fieldpost/wire"
 )
 
 // Filter matches topics as MQTT does: levels are divided by "/", "+" stands for
-// one whole level, "#" as the last level for all that follow and none.
+// one whole level, "#" as the last level for all that follow and none. Topics that
+// begin with "$" are topics like others.
 type Filter string
 
 // ParseFilter checks a filter.
 func ParseFilter(s string) (Filter, error) {
-	if s == "" || len(s) > wire.MaxTopic {
-		return "", fmt.Errorf("a topic filter of %d bytes; want 1 to %d", len(s), wire.MaxTopic)
+	if s == "" || len(s) > wire.MaxTopic || !utf8.ValidString(s) {
+		return "", fmt.Errorf("topic filter %.80q: want UTF-8 of 1 to %d bytes, have %d", s, wire.MaxTopic, len(s))
 	}
 	levels := strings.Split(s, "/")
 	for i, level := range levels {
@@ -28,7 +30,7 @@ func ParseFilter(s string) (Filter, error) {
 	return Filter(s), nil
 }
 
-// Match reports whether topic is one of those f stands for.
+// Match reports whether topic is one of those f stands for. f has been checked.
 func (f Filter) Match(topic string) bool {
 	filter, left := string(f), true // left: topic has a level to match
 	for filter != "" || left {
@@ -60,10 +62,13 @@ type Route struct {
 	Lane  string
 }
 
+// Routes are asked in turn.
+type Routes []Route
+
 // Lane returns the lane for a topic: of the first route that matches it, or the
 // default lane.
-func Lane(routes []Route, topic string) string {
-	for _, r := range routes {
+func (list Routes) Lane(topic string) string {
+	for _, r := range list {
 		if r.Topic.Match(topic) {
 			return r.Lane
 		}

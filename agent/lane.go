@@ -1,0 +1,95 @@
+package agent
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/fieldpost/fieldpost/internal/lanes"
+	"github.com/fieldpost/fieldpost/transport"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// LaneConfig has the settings of one lane. The zero value is good.
+type LaneConfig struct {
+	// Priority: the messages of a lane with a higher one overtake those of lower
+	// ones on the link, between two fragments of 16 KiB; lanes of the same priority
+	// take turns. -100 to 100.
+	Priority int
+
+	// Share is how much of the link, in per cent, the lane keeps while lanes of a
+	// higher priority have more to send than it carries. 0: 10; at most 90.
+	Share int
+
+	// SegmentSize is the size in bytes to which a file of the lane grows before
+	// the next one. 0: 64 MiB.
+	SegmentSize int64
+}
+
+// Route sends the messages of some topics to a lane.
+type Route struct {
+	// Topic is a filter as in MQTT: levels are divided by "/", "+" stands for one
+	// level, "#" at the end for all that follow and none.
+	Topic string
+
+	// Lane is the default lane or one of Config.Lanes.
+	Lane string
+}
+
+const mostPriority = 100
+
+// check reports what is wrong with the settings.
+func (l *LaneConfig) check() error {
+	switch {
+	case l.Priority < -mostPriority || l.Priority > mostPriority:
+		return fmt.Errorf("priority %d, want %d to %d", l.Priority, -mostPriority, mostPriority)
+	case l.Share < 0 || l.Share > transport.MaxShare:
+		return fmt.Errorf("a share of %d per cent, want 0 (the default, %d) to %d", l.Share, transport.DefaultShare, transport.MaxShare)
+	}
+	return nil
+}
+
+// lanesWithDefaults checks the lanes and the routes, and puts a copy of the lanes
+// that has the default one in their place.
+func (c *Config) lanesWithDefaults() error {
+	all := map[string]LaneConfig{string(wire.DefaultLane): {}}
+	maps.Copy(all, c.Lanes)
+	names := slices.Sorted(maps.Keys(all))
+	if err := lanes.CheckAll(names); err != nil {
+		return err
+	}
+	for _, name := range names {
+		l := all[name]
+		if err := l.check(); err != nil {
+			return fmt.Errorf("lane %s: %w", name, err)
+		}
+	}
+	c.Lanes = all
+	for i, r := range c.Routes {
+		if _, err := lanes.ParseFilter(r.Topic); err != nil {
+			return fmt.Errorf("route %d: %w", i+1, err)
+		}
+		if _, ok := all[r.Lane]; !ok {
+			return fmt.Errorf("route %d (%s): %w %q: add it to Lanes", i+1, r.Topic, ErrUnknownLane, r.Lane)
+		}
+	}
+	return nil
+}
+
+// routes returns the routes, which have been checked.
+func (c *Config) routes() lanes.Routes {
+	list := make(lanes.Routes, len(c.Routes))
+	for i, r := range c.Routes {
+		list[i] = lanes.Route{Topic: lanes.Filter(r.Topic), Lane: r.Lane}
+	}
+	return list
+}
+
+// policies returns how the lanes share the link.
+func (c *Config) policies() map[wire.Lane]transport.LanePolicy {
+	all := map[wire.Lane]transport.LanePolicy{}
+	for name, l := range c.Lanes {
+		all[wire.Lane(name)] = transport.LanePolicy{Priority: l.Priority, Share: l.Share}
+	}
+	return all
+}
