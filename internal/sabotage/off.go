@@ -11,4 +11,5 @@ const (
 	AckFirst = false // the collector acks before its store has the entry
 	NoDedupe = false // the store applies entries without comparing them with W
 	NoFork   = false // the agent believes a store's W on whatever line of history it is
+	DeafSync = false // the queue and the journal take a sync that fails for one that succeeds
 )

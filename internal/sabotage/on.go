@@ -19,4 +19,5 @@ var (
 	AckFirst = slices.Contains(switches, "ackfirst")
 	NoDedupe = slices.Contains(switches, "nodedupe")
 	NoFork   = slices.Contains(switches, "nofork")
+	DeafSync = slices.Contains(switches, "deafsync")
 )
