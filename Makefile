@@ -9,7 +9,7 @@ N       ?= 200
 RACE    := $(shell CGO_ENABLED=1 sh -c '$(GO) env CC | xargs which' >/dev/null 2>&1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test e2e-long fmt lint fuzz bench powercut demo clean
+.PHONY: help build test e2e-long fmt lint fuzz bench powercut failedio demo clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,10 @@ powercut: ## cut the power N=200 times under agents and journals, half as often 
 	cd rigs/powercut && $(GO) test -count=1 -timeout 24h -v . -cuts $(N) -ext4 $$(($(N) / 2))
 	cd rigs/powercut && $(GO) test -count=1 ./lossy
 	cd rigs/powercut && $(GO) test -count=1 -v -tags fieldpost_sabotage -run Sabotage .
+
+failedio: ## let N=200 operations on a disk fail, each in a life of agent and collector; N=0: all (needs root and /dev/fuse)
+	cd rigs/powercut && $(GO) test -count=1 -timeout 24h -v ./failedio -faults $(N)
+	cd rigs/powercut && $(GO) test -count=1 -v -tags fieldpost_sabotage -run Sabotage ./failedio
 
 demo: ## run the demo
 	$(GO) run ./cmd/collector demo

@@ -3,7 +3,6 @@ package failedio
 import (
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/fieldpost/fieldpost/rigs/powercut/lossy"
@@ -89,7 +88,8 @@ func (i *injector) ask(op lossy.Op) lossy.Fault {
 
 // concerns reports whether a fault that lasts makes operations of a kind fail.
 func (i *injector) concerns(k lossy.Kind) bool {
-	return k == i.plan.Kind || i.plan.Errno == syscall.ENOSPC && slices.Contains(takesRoom, i.plan.Kind) && slices.Contains(takesRoom, k)
+	list := together[i.plan.Errno]
+	return i.plan.All || k == i.plan.Kind || slices.Contains(list, i.plan.Kind) && slices.Contains(list, k)
 }
 
 // seen returns what was counted, and how many operations failed.

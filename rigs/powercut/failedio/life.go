@@ -165,7 +165,7 @@ func (l *life) phase(p Phase, steps ...func(Phase) error) error {
 		case <-l.hosts[Collector].inject.struck:
 		case <-over:
 		}
-		if struck = l.struck(); struck {
+		if struck = l.struck(); struck && l.plan.Lasting {
 			time.Sleep(l.last)
 		}
 		for _, h := range l.hosts {

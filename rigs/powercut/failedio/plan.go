@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fieldpost/fieldpost/rigs/powercut/lossy"
 )
 
@@ -72,13 +74,16 @@ func (t Target) String() string {
 type Mode struct {
 	Errno   syscall.Errno
 	Lasting bool // with all later ones of its kind, until the fault is lifted
+	All     bool // of every kind: the disk is gone for a while
 	Done    bool // it is done, and answered with the error all the same
 }
 
 // String returns the mode in words.
 func (m Mode) String() string {
-	s := map[syscall.Errno]string{syscall.EIO: "EIO", syscall.ENOSPC: "ENOSPC", syscall.EMFILE: "EMFILE"}[m.Errno]
+	s := unix.ErrnoName(m.Errno)
 	switch {
+	case m.All:
+		return s + " of everything for a while"
 	case m.Lasting:
 		return s + " for a while"
 	case m.Done:
@@ -96,9 +101,14 @@ type Plan struct {
 // String returns the plan in words.
 func (p Plan) String() string { return p.Target.String() + ": " + p.Mode.String() }
 
-// takesRoom are the kinds that need room on the disk. Where it is full for a
-// while, all of them fail.
-var takesRoom = []lossy.Kind{lossy.OpWrite, lossy.OpCreate, lossy.OpMkdir, lossy.OpResize}
+// together are the kinds that fail together while an error lasts: those that take
+// room on a disk that is full, those that change something on one that has become
+// read-only.
+var together = map[syscall.Errno][]lossy.Kind{
+	syscall.ENOSPC: {lossy.OpWrite, lossy.OpCreate, lossy.OpMkdir, lossy.OpResize},
+	syscall.EROFS: {lossy.OpWrite, lossy.OpCreate, lossy.OpMkdir, lossy.OpResize, lossy.OpSync, lossy.OpSyncDir, lossy.OpRename,
+		lossy.OpUnlink},
+}
 
 // modes returns how operations of a kind can fail.
 func modes(k lossy.Kind) []Mode {
@@ -114,6 +124,14 @@ func modes(k lossy.Kind) []Mode {
 	switch k {
 	case lossy.OpWrite, lossy.OpCreate, lossy.OpMkdir, lossy.OpResize, lossy.OpRename, lossy.OpUnlink:
 		list = append(list, Mode{Errno: syscall.EIO, Done: true})
+	}
+	switch k {
+	case lossy.OpRead, lossy.OpWrite, lossy.OpSync:
+		list = append(list, Mode{Errno: syscall.EIO, Lasting: true, All: true})
+	}
+	switch k {
+	case lossy.OpWrite, lossy.OpSync:
+		list = append(list, Mode{Errno: syscall.EROFS, Lasting: true})
 	}
 	return list
 }
