@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"time"
+
+	"github.com/fieldpost/fieldpost/internal/durable"
 )
 
 const (
@@ -50,6 +52,9 @@ func (b *ballast) fill() error {
 }
 
 func (b *ballast) grow() error {
+	if err := durable.Ahead(durable.Create, b.path); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(b.path, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -60,12 +65,15 @@ func (b *ballast) grow() error {
 	}
 	size := b.size
 	for size < ballastSize && err == nil {
+		if err = durable.Ahead(durable.Write, b.path); err != nil {
+			break
+		}
 		var n int
 		n, err = f.WriteAt(page, size)
 		size += int64(n)
 	}
 	// Some file systems find out only now that there is no room.
-	if serr := f.Sync(); serr != nil {
+	if serr := durable.SyncFile(f); serr != nil {
 		size, err = 0, errors.Join(err, serr)
 	}
 	if cerr := f.Close(); err == nil {
@@ -78,5 +86,5 @@ func (b *ballast) grow() error {
 // release gives the room away; false if there was none.
 func (b *ballast) release() bool {
 	b.size, b.again = 0, time.Time{}
-	return os.Remove(b.path) == nil
+	return durable.RemoveFile(b.path) == nil
 }

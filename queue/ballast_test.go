@@ -14,11 +14,12 @@ import (
 // again opens a copy of the folder, as after kill -9, with failures in the way.
 func (l *lane) again(p point, errs ...error) error {
 	l.t.Helper()
-	l.cfg.Dir, l.faults = l.copy(), &faults{}
+	l.cfg.Dir = l.copy()
 	l.Queue.Close()
 	l.Queue = nil
+	l.hook()
 	l.faults.fail(p, errs...)
-	q, err := open(context.Background(), l.cfg, l.faults)
+	q, err := Open(context.Background(), l.cfg)
 	if err == nil {
 		l.Queue = q
 	}

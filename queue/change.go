@@ -3,7 +3,6 @@ package queue
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"go.etcd.io/bbolt"
 
@@ -58,15 +57,13 @@ func (c *change) first() wire.Seq {
 
 func seqKey(n wire.Seq) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
 
-func letterKey(e wire.Epoch, n wire.Seq) []byte {
-	return binary.BigEndian.AppendUint64(slices.Clone(e.ID[:]), uint64(n))
-}
+func letterKey(l *letter) []byte { return binary.BigEndian.AppendUint64(nil, l.ordinal) }
 
 // write puts the change into a transaction; all records of it with whole, and
 // with h the head of a new file.
 func (c *change) write(tx *bbolt.Tx, h *head) error {
 	if h != nil {
-		for _, name := range [][]byte{bucketMeta, bucketTip, bucketBatches, bucketDead} {
+		for _, name := range [][]byte{bucketMeta, bucketTip, bucketDead} {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return fmt.Errorf("bucket %s: %w", name, err)
 			}
@@ -85,43 +82,79 @@ func (c *change) write(tx *bbolt.Tx, h *head) error {
 			return fmt.Errorf("record drops: %w", err)
 		}
 	}
-	batches := tx.Bucket(bucketBatches)
-	batches.FillPercent = 1 // numbers only ascend, a half-empty page would stay so
-	for _, b := range c.blocks {
-		if err := putBatch(batches, b); err != nil {
+	tx.Cursor().Bucket().FillPercent = 1 // of the root: numbers only ascend, a half-empty page would stay so
+	tip := appendTip(nil, &c.state, tx.ID())
+	for i, b := range c.blocks {
+		with := tip
+		if h != nil || i < len(c.blocks)-1 {
+			with = nil
+		}
+		if err := putBatch(tx, b, with); err != nil {
 			return fmt.Errorf("batch %d: %w", b.first, err)
 		}
 	}
 	for _, l := range c.letters {
-		if err := tx.Bucket(bucketDead).Put(letterKey(l.epoch, l.n), appendLetter(nil, &l)); err != nil {
+		if err := tx.Bucket(bucketDead).Put(letterKey(&l), appendLetter(nil, &l)); err != nil {
 			return fmt.Errorf("dead letter %d: %w", l.n, err)
 		}
 	}
-	if err := tx.Bucket(bucketTip).Put(keyTip, appendTip(nil, &c.state)); err != nil {
-		return fmt.Errorf("record tip: %w", err)
+	if h != nil || len(c.blocks) == 0 {
+		if err := tx.Bucket(bucketTip).Put(keyTip, tip); err != nil {
+			return fmt.Errorf("record tip: %w", err)
+		}
 	}
 	return nil
 }
 
-func putBatch(batches *bbolt.Bucket, b block) error {
-	key := seqKey(b.first)
-	if len(b.data) < nested {
-		return batches.Put(key, b.data)
+// putBatch makes a batch's bucket, with a tip beside it unless that is nil.
+func putBatch(tx *bbolt.Tx, b block, tip []byte) error {
+	alone, err := tx.CreateBucket(seqKey(b.first))
+	if err == nil {
+		err = alone.Put(keyBatch, b.data)
 	}
-	alone, err := batches.CreateBucket(key)
-	if err != nil {
-		return err
+	if err == nil && tip != nil {
+		err = alone.Put(keyTip, tip)
 	}
-	return alone.Put(keyBig, b.data)
+	return err
 }
 
-// batchAt returns the value under a key that a cursor found: v itself, or, where
-// the batch is alone in a bucket, what is in there.
-func batchAt(batches *bbolt.Bucket, k, v []byte) []byte {
-	if v == nil {
-		if alone := batches.Bucket(k); alone != nil {
-			return alone.Get(keyBig)
-		}
+// keySeq reads the name of a batch's bucket; 0 for that of another.
+func keySeq(k []byte) wire.Seq {
+	if len(k) != 8 {
+		return 0
 	}
-	return v
+	return wire.Seq(binary.BigEndian.Uint64(k))
+}
+
+// batch returns the batch at a place, and its first number; 0 if no batch is
+// there.
+func (c *cursor) batch() (n wire.Seq, data []byte, err error) {
+	k, v, bucket, err := c.entry()
+	if n = keySeq(k); err != nil || n == 0 || !bucket {
+		return 0, nil, err
+	}
+	alone, err := c.t.sub(v)
+	if err == nil {
+		data, err = alone.get(keyBatch)
+	}
+	return n, data, err
+}
+
+// number returns the first number of the batch at a place, 0 if none is there.
+func (c *cursor) number() wire.Seq {
+	k, _, _, _ := c.entry()
+	return keySeq(k)
+}
+
+// lastTip returns the record beside the last batch; nil if there is none.
+func (t *tree) lastTip() ([]byte, error) {
+	c, err := t.floor(seqKey(endless >> 2)) // below the names of the other buckets
+	if err != nil || c.number() == 0 {
+		return nil, err
+	}
+	alone, err := t.bucket(seqKey(c.number()))
+	if err != nil || alone == nil {
+		return nil, err
+	}
+	return alone.get(keyTip)
 }

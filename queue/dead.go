@@ -2,7 +2,6 @@ package queue
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -40,20 +39,20 @@ func (fs *files) keepLetters(s segment) error {
 		return err
 	}
 	temp := filepath.Join(fs.dir, tempPrefix+deadFolder+tempSuffix)
-	if err := os.Remove(temp); err != nil && !isNotExist(err) {
+	if err := durable.RemoveFile(temp); err != nil && !isNotExist(err) {
 		return err
 	}
-	d, err := openFile(temp, true, false)
+	d, err := openTail(temp, true)
 	if err != nil {
 		return err
 	}
-	err = d.commit(func(tx *bbolt.Tx) error {
+	err = d.commit(false, func(tx *bbolt.Tx) error {
 		b, err := tx.CreateBucket(bucketDead)
 		if err != nil {
 			return err
 		}
 		for _, l := range list {
-			if err := b.Put(letterKey(l.epoch, l.n), appendLetter(nil, &l)); err != nil {
+			if err := b.Put(letterKey(&l), appendLetter(nil, &l)); err != nil {
 				return fmt.Errorf("dead letter %d: %w", l.n, err)
 			}
 		}
@@ -63,7 +62,7 @@ func (fs *files) keepLetters(s segment) error {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Rename(temp, filepath.Join(dir, s.name()))
+		err = durable.RenameFile(temp, filepath.Join(dir, s.name()))
 	}
 	if err != nil {
 		return err

@@ -122,7 +122,7 @@ func (q *Queue) Reject(ctx context.Context, epoch wire.Epoch, n wire.Seq, why st
 			}
 			if r.Seq == n {
 				now := time.Now()
-				c.letters = append(c.letters, letter{epoch: epoch, n: n, time: now, why: why, record: r.Record})
+				c.letters = append(c.letters, letter{ordinal: s.dead, epoch: epoch, n: n, time: now, why: why, record: r.Record})
 				s.drop(tombstone{span: span{n, n}, reason: wire.ReasonRejected, time: now, fingerprint: r.Record.Fingerprint(), detail: why})
 			}
 		}

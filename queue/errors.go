@@ -67,6 +67,14 @@ func isDamage(err error) bool {
 	return errors.As(err, &d) || errors.As(err, &p) || err != nil && strings.HasPrefix(err.Error(), "file size too small")
 }
 
+// isUnreadable reports whether damage is what the system cannot read, rather than
+// what reads and is wrong: the next try may succeed.
+func isUnreadable(err error) bool {
+	var d *damage
+	var p *fs.PathError
+	return errors.As(err, &d) && errors.As(d.cause, &p)
+}
+
 // notStored is the error of a commit of which nothing can be on disk: the pages
 // could not be written, and the file's newest transaction is still the one before.
 type notStored struct{ cause error }

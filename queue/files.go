@@ -1,15 +1,12 @@
 package queue
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
 	"sync"
-
-	"go.etcd.io/bbolt"
 
 	"github.com/fieldpost/fieldpost/wire"
 )
@@ -131,8 +128,8 @@ func (fs *files) readSegment(s *state, i int, n wire.Seq) (blocks []block, err e
 		f.fetched = true
 		prefetch(f.os)
 	}
-	verr := f.view(func(tx *bbolt.Tx) error {
-		blocks, err = scanBatches(tx, s, fs.lane, n, end)
+	verr := f.view(func(t *tree) error {
+		blocks, err = scanBatches(t, s, fs.lane, n, end)
 		return nil
 	})
 	g := (*gap)(nil)
@@ -141,6 +138,8 @@ func (fs *files) readSegment(s *state, i int, n wire.Seq) (blocks []block, err e
 		return nil, &gap{whole, wire.ReasonCorrupt, seg, verr}
 	case verr != nil:
 		return nil, verr
+	case isDamage(err) && !errors.As(err, &g):
+		return nil, &gap{whole, wire.ReasonCorrupt, seg, err}
 	case errors.As(err, &g):
 		g.seg = seg
 		// A file is missing between this one and the next, and the gap goes on to
@@ -157,26 +156,22 @@ func (fs *files) readSegment(s *state, i int, n wire.Seq) (blocks []block, err e
 
 // scanBatches copies batches out of a transaction, from the one that contains n
 // up to about readAhead bytes. end is the last number this file answers for.
-func scanBatches(tx *bbolt.Tx, s *state, lane wire.Lane, n, end wire.Seq) (blocks []block, err error) {
-	batches := tx.Bucket(bucketBatches)
-	c := batches.Cursor()
-	k, v := c.Seek(seqKey(n))
-	switch {
-	case k == nil:
-		k, v = c.Last()
-	case keySeq(k) > n:
-		if pk, pv := c.Prev(); pk != nil {
-			k, v = pk, pv
+func scanBatches(t *tree, s *state, lane wire.Lane, n, end wire.Seq) (blocks []block, err error) {
+	c, err := t.floor(seqKey(n))
+	if err != nil {
+		return nil, err
+	}
+	k, data, err := c.batch()
+	if k > n {
+		return nil, &gap{span: span{n, min(end, k-1)}, reason: wire.ReasonCorrupt}
+	}
+	for size := 0; k > 0 && size < readAhead; k, data, err = c.batch() {
+		var b block
+		if err == nil {
+			b, err = verify(s, lane, data)
 		}
-	}
-	if k != nil && keySeq(k) > n {
-		return nil, &gap{span: span{n, min(end, keySeq(k)-1)}, reason: wire.ReasonCorrupt}
-	}
-	for size := 0; k != nil && size < readAhead; k, v = c.Next() {
-		data := slices.Clone(batchAt(batches, k, v))
-		b, err := verify(s, lane, data)
-		if err == nil && b.first != keySeq(k) {
-			err = fmt.Errorf("batch %d lies under key %d", b.first, keySeq(k))
+		if err == nil && b.first != k {
+			err = fmt.Errorf("batch %d lies under key %d", b.first, k)
 		}
 		if len(blocks) > 0 {
 			if err != nil || b.first != blocks[len(blocks)-1].last+1 || b.last > end {
@@ -184,8 +179,8 @@ func scanBatches(tx *bbolt.Tx, s *state, lane wire.Lane, n, end wire.Seq) (block
 			}
 		} else if err != nil || b.last < n {
 			to := end
-			if k, _ := c.Next(); k != nil && keySeq(k) > n {
-				to = min(end, keySeq(k)-1)
+			if nerr := c.next(); nerr == nil && c.number() > n {
+				to = min(end, c.number()-1)
 			}
 			if err != nil {
 				err = &damage{"batch", err}
@@ -194,19 +189,14 @@ func scanBatches(tx *bbolt.Tx, s *state, lane wire.Lane, n, end wire.Seq) (block
 		}
 		blocks = append(blocks, b)
 		size += len(data)
+		if c.next() != nil {
+			break
+		}
 	}
 	if len(blocks) == 0 {
-		return nil, &gap{span: span{n, end}, reason: wire.ReasonCorrupt}
+		return nil, &gap{span: span{n, end}, reason: wire.ReasonCorrupt, cause: err}
 	}
 	return blocks, nil
-}
-
-// keySeq reads a batch's key; one of a wrong length is no number that is held.
-func keySeq(k []byte) wire.Seq {
-	if len(k) != 8 {
-		return 0
-	}
-	return wire.Seq(binary.BigEndian.Uint64(k))
 }
 
 // verify checks an encoded batch against its checksum, the lane and the history.
@@ -241,7 +231,7 @@ func (fs *files) handle(i int) (*file, error) {
 		return f, nil
 	}
 	fs.drop(seg.ordinal)
-	f, err := openFile(fs.path(seg), false, true)
+	f, err := openSealed(fs.path(seg))
 	if err != nil {
 		return nil, err
 	}
@@ -277,6 +267,29 @@ func (fs *files) advance(f *file) {
 	}
 	fs.tail = f
 	fs.segs = append(fs.segs, f.segment)
+}
+
+// rollBack takes the tail's last transaction back, whose sync failed: what a read
+// would show of it, its index pages too, may change once the system lets go of
+// them. The tail stays as it was after transaction trust, and is sealed.
+func (fs *files) rollBack(trust int) error {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	old := fs.tail
+	if err := old.linked(); err != nil { // another's file is left alone
+		old.abandon(err)
+		return err
+	}
+	if err := old.close(); err != nil {
+		old.abandon(err)
+	}
+	_, err := takeBack(old.path, trust)
+	f, oerr := openSealed(old.path)
+	if oerr != nil {
+		f = &file{segment: old.segment, path: old.path, lost: oerr}
+	}
+	fs.tail = f
+	return errors.Join(err, oerr)
 }
 
 // forget takes segments off the list, with their handles.

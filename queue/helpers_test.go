@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/fieldpost/fieldpost/internal/durable"
 	"github.com/fieldpost/fieldpost/transport"
 	"github.com/fieldpost/fieldpost/wire"
 )
@@ -31,6 +32,7 @@ type lane struct {
 	t      testing.TB
 	cfg    Config
 	faults *faults
+	unhook func()
 }
 
 func openLane(t testing.TB, change ...func(*Config)) *lane {
@@ -42,24 +44,32 @@ func openLane(t testing.TB, change ...func(*Config)) *lane {
 	for _, f := range change {
 		f(&cfg)
 	}
-	l := &lane{t: t, cfg: cfg}
+	l := &lane{t: t, cfg: cfg, faults: &faults{}, unhook: func() {}}
 	l.open()
 	t.Cleanup(func() {
 		if l.Queue != nil {
 			l.Queue.Close()
 		}
+		l.unhook()
 	})
 	return l
 }
 
 func (l *lane) open() {
 	l.t.Helper()
-	l.faults = &faults{}
-	q, err := open(context.Background(), l.cfg, l.faults)
+	l.hook()
+	q, err := Open(context.Background(), l.cfg)
 	if err != nil {
 		l.t.Fatalf("open: %v", err)
 	}
 	l.Queue = q
+}
+
+// hook watches the lane's folder, with no failure armed.
+func (l *lane) hook() {
+	l.unhook()
+	l.faults.disarm()
+	l.unhook = durable.Watch(filepath.Dir(l.cfg.Dir), l.faults.hook)
 }
 
 func (l *lane) close() {

@@ -97,7 +97,7 @@ func randomHistory(t *testing.T, seed uint64, steps int) {
 			l.faults.fail(fault, fail)
 		}
 		err := l.Put(context.Background(), list...)
-		l.faults.armed = nil
+		l.faults.disarm()
 		if errors.Is(err, ErrFull) && fail == errRoom {
 			return
 		}
@@ -164,7 +164,7 @@ func randomHistory(t *testing.T, seed uint64, steps int) {
 			if err := l.again(onCreate, errRoom); err != nil {
 				t.Fatalf("%v\n%s: %v", log, what, err)
 			}
-			l.faults.armed = nil
+			l.faults.disarm()
 		default:
 			store := []wire.StoreID{storeA, storeA, storeB}[r.IntN(3)]
 			said, epoch := l.Streams()[0], l.epoch()

@@ -41,12 +41,11 @@ type Config struct {
 // they say otherwise.
 type Queue struct {
 	// Static after Open.
-	cfg    Config
-	log    *slog.Logger
-	files  *files
-	faults *faults // failures that tests put in the way, nil otherwise
-	wake   chan struct{}
-	ended  chan struct{} // closed when the writer has returned
+	cfg   Config
+	log   *slog.Logger
+	files *files
+	wake  chan struct{}
+	ended chan struct{} // closed when the writer has returned
 
 	// Owned by the writer.
 	lock     *os.File
@@ -55,6 +54,7 @@ type Queue struct {
 	backoff  time.Duration // before the try after that
 	rotateAt int64         // size of the tail at which a failed rotation is tried again
 	ordinal  uint64        // of the newest file, named or tried
+	proven   proven        // the newest commit that is known to be on disk
 	strays   []segment     // files of rotations that failed after the rename
 	doubted  bool          // a sync failed in this process: no clean mark
 	ballast  ballast       // for a full disk
@@ -103,7 +103,28 @@ type op struct {
 // Errors: [ErrInUse], [ErrForeign], [ErrNotAQueue], or one of the system. A
 // damaged file is no error: what it still has is taken over, a copy is kept in
 // the folder quarantine, and the log says so.
-func Open(ctx context.Context, cfg Config) (*Queue, error) { return open(ctx, cfg, nil) }
+func Open(ctx context.Context, cfg Config) (*Queue, error) {
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	q := &Queue{
+		cfg:     cfg,
+		log:     cfg.Logger.With("lane", string(cfg.Lane)),
+		files:   &files{dir: cfg.Dir, lane: cfg.Lane},
+		ballast: ballast{path: filepath.Join(cfg.Dir, ballastName)},
+		wake:    make(chan struct{}, 1),
+		ended:   make(chan struct{}),
+	}
+	if err := q.recover(ctx); err != nil {
+		q.files.close()
+		if q.lock != nil {
+			q.lock.Close()
+		}
+		return nil, fmt.Errorf("queue %s: %w", cfg.Dir, err)
+	}
+	go q.write() // Close waits for it
+	return q, nil
+}
 
 func (cfg *Config) check() error {
 	if err := wire.CheckName("agent id", string(cfg.Agent)); err != nil {
@@ -127,30 +148,6 @@ func (cfg *Config) check() error {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return nil
-}
-
-func open(ctx context.Context, cfg Config, flt *faults) (*Queue, error) {
-	if err := cfg.check(); err != nil {
-		return nil, fmt.Errorf("queue: %w", err)
-	}
-	q := &Queue{
-		cfg:     cfg,
-		log:     cfg.Logger.With("lane", string(cfg.Lane)),
-		files:   &files{dir: cfg.Dir, lane: cfg.Lane},
-		ballast: ballast{path: filepath.Join(cfg.Dir, ballastName)},
-		faults:  flt,
-		wake:    make(chan struct{}, 1),
-		ended:   make(chan struct{}),
-	}
-	if err := q.recover(ctx); err != nil {
-		q.files.close()
-		if q.lock != nil {
-			q.lock.Close()
-		}
-		return nil, fmt.Errorf("queue %s: %w", cfg.Dir, err)
-	}
-	go q.write() // Close waits for it
-	return q, nil
 }
 
 // Close refuses new puts, commits what was handed in, and the acks, and writes

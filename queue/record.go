@@ -15,18 +15,21 @@ import (
 // A string is its length in 16 bits and its bytes; a list its count in 32 bits
 // and its elements; an id is 16 bytes; a number of a message 8.
 //
-//	'h' head   ordinal u64, first u64, bytes u64, made i64 ns, epoch, agent string, lane string, history
+//	'h' head   ordinal u64, first u64, bytes u64, made i64 ns, before u64, trust u64, epoch, agent string, lane string, history
 //	'l' link   epoch, store id, doubt u64, forks u64, rolled back u64, relabelled u64, list of doubled (from, to), history
 //	'd' drops  dead letters u64, list of (reason u8, count u64), list of tombstones
-//	't' tip    flags u8 (1 clean), oldest, before u64, next, commit, accepted u64, bytes u64, list of marks (store id, upto)
-//	'x' dead letter  time i64 ns, why string, list of bytes: the message's record
+//	't' tip    transaction u64, flags u8 (1 clean), oldest, before u64, next, commit, letter u64, accepted u64, bytes u64, list of marks (store id, upto)
+//	'x' dead letter  epoch, number, time i64 ns, why string, list of bytes: the message's record
 //
 //	history    list of (incarnation, first)
 //	tombstone  from, to, reason u8, time i64 ns, fingerprint u64, detail string
 //
 // head is never changed after the file got its name; the others are what
 // [state] says. first is the smallest number of a batch that the file may hold,
-// bytes the bytes of all batches before it.
+// bytes the bytes of all batches before it, before the ordinal of the segment
+// that was the tail until then (0: none), trust the last transaction of that
+// one whose sync is known to have succeeded: a later one is taken back. A tip
+// counts only if its transaction is the newest of the file.
 const recordMagic = "FPQ\x01"
 
 // head is what a segment file says of itself.
@@ -37,17 +40,25 @@ type head struct {
 	first   wire.Seq
 	bytes   uint64
 	made    time.Time
+	before  proven
 	epoch   wire.Epoch
 	history wire.History
 }
 
+// proven is the newest transaction of a segment that is known to be on disk.
+type proven struct {
+	ordinal uint64
+	tx      int
+}
+
 // letter is a dead letter: a message that a store has refused for good.
 type letter struct {
-	epoch  wire.Epoch
-	n      wire.Seq
-	time   time.Time
-	why    string
-	record wire.Record
+	ordinal uint64 // the lane's first is 0; the record's key
+	epoch   wire.Epoch
+	n       wire.Seq
+	time    time.Time
+	why     string
+	record  wire.Record
 }
 
 func appendRecord(dst []byte, kind byte, body func([]byte) []byte) []byte {
@@ -80,7 +91,7 @@ func appendHistory(dst []byte, h wire.History) []byte {
 
 func appendHead(dst []byte, h *head) []byte {
 	return appendRecord(dst, 'h', func(b []byte) []byte {
-		b = appendU64(b, h.ordinal, uint64(h.first), h.bytes, uint64(h.made.UnixNano()))
+		b = appendU64(b, h.ordinal, uint64(h.first), h.bytes, uint64(h.made.UnixNano()), h.before.ordinal, uint64(h.before.tx))
 		b = append(b, h.epoch.ID[:]...)
 		b = appendString(b, string(h.agent))
 		b = appendString(b, string(h.lane))
@@ -127,13 +138,14 @@ func appendDrops(dst []byte, s *state) []byte {
 	})
 }
 
-func appendTip(dst []byte, s *state) []byte {
+func appendTip(dst []byte, s *state, tx int) []byte {
 	return appendRecord(dst, 't', func(b []byte) []byte {
 		flags := byte(0)
 		if s.clean {
 			flags = 1
 		}
-		b = appendU64(append(b, flags), uint64(s.oldest), uint64(s.before), uint64(s.next), uint64(s.commit), s.accepted, s.bytes)
+		b = append(appendU64(b, uint64(tx)), flags)
+		b = appendU64(b, uint64(s.oldest), uint64(s.before), uint64(s.next), uint64(s.commit), s.letter, s.accepted, s.bytes)
 		b = appendCount(b, len(s.marks))
 		for _, m := range s.marks {
 			b = appendU64(append(b, m.store.ID[:]...), uint64(m.upto))
@@ -144,7 +156,8 @@ func appendTip(dst []byte, s *state) []byte {
 
 func appendLetter(dst []byte, l *letter) []byte {
 	return appendRecord(dst, 'x', func(b []byte) []byte {
-		b = appendU64(b, uint64(l.time.UnixNano()))
+		b = append(b, l.epoch.ID[:]...)
+		b = appendU64(b, uint64(l.n), uint64(l.time.UnixNano()))
 		b = appendString(b, l.why)
 		return append(appendCount(b, len(l.record)), l.record...)
 	})
@@ -266,6 +279,7 @@ func (r *reader) end(what string) error {
 func parseHead(b []byte) (h head, err error) {
 	r := openRecord(b, 'h')
 	h.ordinal, h.first, h.bytes, h.made = r.u64(), r.seq(), r.u64(), r.time()
+	h.before = proven{r.u64(), int(r.u64())}
 	h.epoch = wire.Epoch{ID: r.id()}
 	h.agent, h.lane = wire.AgentID(r.string()), wire.Lane(r.string())
 	h.history = r.history()
@@ -318,12 +332,13 @@ func (s *state) parseDrops(b []byte) error {
 	return r.end("drops")
 }
 
-func (s *state) parseTip(b []byte) error {
+func (s *state) parseTip(b []byte) (tx int, err error) {
 	r := openRecord(b, 't')
+	tx = int(r.u64())
 	flags := r.u8()
 	s.clean = flags == 1
 	s.oldest, s.before, s.next, s.commit = r.seq(), wire.Fingerprint(r.u64()), r.seq(), r.seq()
-	s.accepted, s.bytes = r.u64(), r.u64()
+	s.letter, s.accepted, s.bytes = r.u64(), r.u64(), r.u64()
 	s.marks = nil
 	last := wire.Seq(0)
 	for range r.count(24) {
@@ -337,12 +352,12 @@ func (s *state) parseTip(b []byte) error {
 	if r.err == nil && (flags > 1 || s.oldest == 0 || s.next < s.oldest || s.next < s.commit || s.commit == 0) {
 		r.fail("flags %d, oldest %d, commit %d and next %d do not go together", flags, s.oldest, s.commit, s.next)
 	}
-	return r.end("tip")
+	return tx, r.end("tip")
 }
 
 func parseLetter(b []byte) (l letter, err error) {
 	r := openRecord(b, 'x')
-	l.time, l.why = r.time(), r.string()
+	l.epoch, l.n, l.time, l.why = wire.Epoch{ID: r.id()}, r.seq(), r.time(), r.string()
 	l.record = append(wire.Record(nil), r.take(r.count(1))...)
 	return l, r.end("dead letter")
 }

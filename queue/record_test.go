@@ -21,20 +21,20 @@ var sampleState = state{
 	doubled: []span{{3, 4}}, doubt: 4, forks: 1, rolledBack: 2, relabelled: 3,
 	tombs: []tombstone{{span: span{6, 7}, reason: wire.ReasonOverflow, time: time.Unix(0, 9), fingerprint: 0xF, detail: "d"}},
 	dead:  1,
-	clean: true, oldest: 3, before: 0xB, next: 9, commit: 8, accepted: 8, bytes: 0x300,
+	clean: true, oldest: 3, before: 0xB, next: 9, commit: 8, letter: 1, accepted: 8, bytes: 0x300,
 	marks: []mark{{wire.StoreID{ID: wire.ID{0x50}}, 1}, {wire.StoreID{ID: wire.ID{0x51}}, 2}},
 }
 
 var sampleHead = head{agent: "pump-7", lane: "default", ordinal: 2, first: 5, bytes: 0x100, made: time.Unix(0, 7),
-	epoch: sampleState.epoch, history: sampleState.history}
+	before: proven{1, 6}, epoch: sampleState.epoch, history: sampleState.history}
 
-var sampleLetter = letter{time: time.Unix(0, 5), why: "no", record: wire.Record("rec")}
+var sampleLetter = letter{epoch: sampleState.epoch, n: 6, time: time.Unix(0, 5), why: "no", record: wire.Record("rec")}
 
 func init() { sampleState.dropped[wire.ReasonOverflow] = 2 }
 
 // golden is each record as bytes, field by field.
 var golden = map[string][]string{
-	"head": {"465051 01 68", "0000000000000002", "0000000000000005", "0000000000000100", "0000000000000007",
+	"head": {"465051 01 68", "0000000000000002", "0000000000000005", "0000000000000100", "0000000000000007", "0000000000000001 0000000000000006",
 		"e1000000000000000000000000000000", "0006 70756d702d37", "0007 64656661756c74",
 		"00000002", "11000000000000000000000000000000 0000000000000001", "22000000000000000000000000000000 0000000000000005"},
 	"link": {"465051 01 6c", "e1000000000000000000000000000000", "51000000000000000000000000000000",
@@ -43,13 +43,13 @@ var golden = map[string][]string{
 		"00000002", "11000000000000000000000000000000 0000000000000001", "22000000000000000000000000000000 0000000000000005"},
 	"drops": {"465051 01 64", "0000000000000001", "00000001", "02 0000000000000002",
 		"00000001", "0000000000000006 0000000000000007 02 0000000000000009 000000000000000f 0001 64"},
-	"tip": {"465051 01 74", "01", "0000000000000003", "000000000000000b", "0000000000000009", "0000000000000008", "0000000000000008", "0000000000000300",
+	"tip": {"465051 01 74", "0000000000000007", "01", "0000000000000003", "000000000000000b", "0000000000000009", "0000000000000008", "0000000000000001", "0000000000000008", "0000000000000300",
 		"00000002", "50000000000000000000000000000000 0000000000000001", "51000000000000000000000000000000 0000000000000002"},
-	"letter": {"465051 01 78", "0000000000000005", "0002 6e6f", "00000003 726563"},
+	"letter": {"465051 01 78", "e1000000000000000000000000000000", "0000000000000006", "0000000000000005", "0002 6e6f", "00000003 726563"},
 }
 
 // sums are their checksums.
-var sums = map[string]string{"head": "4a39ae2e", "link": "667179e8", "drops": "8a79c01c", "tip": "5d28b623", "letter": "e92d4be7"}
+var sums = map[string]string{"head": "2b0e44c6", "link": "667179e8", "drops": "8a79c01c", "tip": "bae2c1cb", "letter": "f07968f2"}
 
 func goldenBytes(t testing.TB, name string) []byte {
 	b, err := hex.DecodeString(strings.ReplaceAll(strings.Join(golden[name], "")+sums[name], " ", ""))
@@ -59,10 +59,15 @@ func goldenBytes(t testing.TB, name string) []byte {
 	return b
 }
 
+func parseTipAlone(s *state, b []byte) error {
+	_, err := s.parseTip(b)
+	return err
+}
+
 func TestGoldenRecords(t *testing.T) {
 	for name, got := range map[string][]byte{
 		"head": appendHead(nil, &sampleHead), "link": appendLink(nil, &sampleState), "drops": appendDrops(nil, &sampleState),
-		"tip": appendTip(nil, &sampleState), "letter": appendLetter(nil, &sampleLetter),
+		"tip": appendTip(nil, &sampleState, 7), "letter": appendLetter(nil, &sampleLetter),
 	} {
 		if want := goldenBytes(t, name); string(got) != string(want) {
 			t.Errorf("%s:\n got %x\nwant %x", name, got, want)
@@ -75,7 +80,7 @@ func TestGoldenRecords(t *testing.T) {
 		t.Errorf("letter: %+v, %v", l, err)
 	}
 	var s state
-	if err := errors.Join(s.parseLink(goldenBytes(t, "link")), s.parseDrops(goldenBytes(t, "drops")), s.parseTip(goldenBytes(t, "tip"))); err != nil {
+	if err := errors.Join(s.parseLink(goldenBytes(t, "link")), s.parseDrops(goldenBytes(t, "drops")), parseTipAlone(&s, goldenBytes(t, "tip"))); err != nil {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(s, sampleState) {
@@ -105,7 +110,7 @@ func TestGoldenNames(t *testing.T) {
 func TestRecordsRefuseDamage(t *testing.T) {
 	parsers := map[string]func([]byte) error{
 		"head": func(b []byte) error { _, err := parseHead(b); return err }, "letter": func(b []byte) error { _, err := parseLetter(b); return err },
-		"link": new(state).parseLink, "drops": new(state).parseDrops, "tip": new(state).parseTip,
+		"link": new(state).parseLink, "drops": new(state).parseDrops, "tip": func(b []byte) error { return parseTipAlone(new(state), b) },
 	}
 	for name, parse := range parsers {
 		good := goldenBytes(t, name)
@@ -154,8 +159,9 @@ func FuzzRecords(f *testing.F) {
 				back = appendDrops(nil, &s)
 			}
 		case 't':
-			if err = s.parseTip(b); err == nil {
-				back = appendTip(nil, &s)
+			var tx int
+			if tx, err = s.parseTip(b); err == nil {
+				back = appendTip(nil, &s, tx)
 			}
 		case 'x':
 			var l letter

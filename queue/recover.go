@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fieldpost/fieldpost/internal/durable"
@@ -31,7 +32,7 @@ func (q *Queue) recover(ctx context.Context) error {
 		return err
 	}
 	for _, name := range temps {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !isNotExist(err) {
+		if err := durable.RemoveFile(filepath.Join(dir, name)); err != nil && !isNotExist(err) {
 			return err
 		}
 	}
@@ -55,10 +56,10 @@ func (q *Queue) recover(ctx context.Context) error {
 	s := &c.state
 	inc := wire.Incarnation{ID: wire.NewID()}
 	s.history = s.history.Begin(inc, s.next)
-	s.clean, s.commit = false, c.first()
+	s.clean, s.commit, s.letter = false, c.first(), s.dead-uint64(len(c.letters))
 	c.silent = true
 	q.shown = *s // rotate and reclaim read by it
-	q.files.segs = r.segs
+	q.files.segs, q.proven = r.segs, r.proven
 	q.ballast.look()
 	if err := q.resume(&r); err != nil {
 		return err
@@ -66,8 +67,15 @@ func (q *Queue) recover(ctx context.Context) error {
 	if err := q.ballast.fill(); err != nil {
 		q.fail(err) // puts wait, what is here can go
 	}
+	// What was in doubt is in the new file now, and the old one goes back to what is
+	// not. If that fails, the next opening does it: the new file's head says so.
+	if r.doubt && q.proven.ordinal != r.proven.ordinal {
+		if _, err := takeBack(r.path(r.proven.ordinal), r.proven.tx); err != nil && !isNotExist(err) {
+			q.log.Warn("the last commit of the old tail could not be taken back; the next opening does it", "error", err)
+		}
+	}
 	for _, seg := range r.damaged {
-		if err := os.Remove(filepath.Join(dir, seg.name())); err != nil && !isNotExist(err) {
+		if err := durable.RemoveFile(filepath.Join(dir, seg.name())); err != nil && !isNotExist(err) {
 			return err
 		}
 	}
@@ -82,26 +90,31 @@ func (q *Queue) recover(ctx context.Context) error {
 func (q *Queue) resume(r *recovery) error {
 	c := r.change
 	if r.clean && len(r.damaged) == 0 {
-		f, err := openFile(r.tail(), false, false)
+		f, err := openTail(r.tail(), false)
 		if err == nil {
-			q.files.tail = f
+			q.files.tail, q.proven.tx = f, f.meta.tx
 			c.fresh = f.size >= q.cfg.SegmentSize/2
 			return q.commit(c)
 		}
 		q.log.Warn("the old tail cannot be written, a new segment takes its place", "error", err)
 	}
-	c.spares = len(c.blocks) > 0 && len(r.damaged) == 0
+	c.spares = len(c.blocks)+len(c.letters) > 0 && len(r.damaged) == 0
 	err := q.rotate(c)
 	if isSpace(err) && c.spares {
 		// The disk has no room for the last commit once more. It stays where it is:
 		// the ballast is for many openings like this one, until what drains makes
-		// room. Whoever was told that it is on disk was told so after a sync of that
-		// file which succeeded; only what nobody was promised can be missing after a
-		// power cut.
-		if err := syncFile(r.tail()); err != nil {
-			return err
+		// room. So all of that file must read well, and is synced again. Whoever was
+		// told that it is on disk was told so after a sync which succeeded; only what
+		// nobody was promised can be missing after a power cut.
+		tx, verr := r.whole()
+		if verr == nil {
+			verr = syncFile(r.tail())
 		}
-		c.blocks, c.state.commit, c.spares = nil, c.state.next, false
+		if verr != nil {
+			return errors.Join(err, verr)
+		}
+		q.proven.tx, r.doubt = tx, false
+		c.blocks, c.letters, c.state.commit, c.state.letter, c.spares = nil, nil, c.state.next, c.state.dead, false
 		q.log.Warn("the disk is full: the last commit is not written again", "error", err)
 		err = q.rotate(c)
 	}
@@ -120,8 +133,8 @@ func syncFile(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// recovery rebuilds a lane's state from its files, without changing any but for
-// copies in quarantine.
+// recovery rebuilds a lane's state from its files. It changes none of them but
+// to take back a transaction that was cut off, and to keep copies in quarantine.
 type recovery struct {
 	dir   string
 	agent wire.AgentID
@@ -132,11 +145,23 @@ type recovery struct {
 	damaged  []segment // their content is in change, or in quarantine
 	change   *change   // what the new incarnation begins with
 	clean    bool      // the newest segment was closed in order
+	proven   proven    // its last commit that is known to be on disk
+	doubt    bool      // it has one more, which is in change
 	warnings []string
 }
 
 func (r *recovery) warn(format string, a ...any) {
 	r.warnings = append(r.warnings, fmt.Sprintf(format, a...))
+}
+
+// path is the path of the segment with an ordinal.
+func (r *recovery) path(ordinal uint64) string {
+	for _, s := range r.segs {
+		if s.ordinal == ordinal {
+			return filepath.Join(r.dir, s.name())
+		}
+	}
+	return filepath.Join(r.dir, segment{ordinal, 0}.name()) // does not exist
 }
 
 // run finds the newest file whose state can be read, and takes over what later
@@ -145,13 +170,14 @@ func (r *recovery) run() error {
 	r.change = &change{state: state{oldest: 1, next: 1, commit: 1}}
 	for len(r.segs) > 0 {
 		seg := r.segs[len(r.segs)-1]
-		f, s, err := r.open(seg)
+		err := r.adopt(seg, false)
+		for try := 1; isUnreadable(err) && try < salvageTries; try++ {
+			err = r.adopt(seg, false)
+		}
+		if isDamage(err) && !isUnreadable(err) {
+			err = r.cutOff(seg, err)
+		}
 		if err == nil {
-			err = r.adopt(f, s)
-			f.close()
-			if err != nil {
-				return err
-			}
 			break
 		}
 		if !isDamage(err) {
@@ -176,6 +202,35 @@ func (r *recovery) run() error {
 	return nil
 }
 
+// cutOff takes the newest transaction of the newest file back, which does not
+// read as a whole: it was being written when the power went, and nobody was told
+// that it is on disk. Its batches that are whole all the same are taken over.
+// Where the transaction before it does not read either, the file is damaged, and
+// left as it was.
+func (r *recovery) cutOff(seg segment, cause error) error {
+	path := filepath.Join(r.dir, seg.name())
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	list, err := metaPages(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if len(list) < 2 || list[1].tx < firstTx {
+		return cause
+	}
+	undo, err := takeBack(path, list[1].tx)
+	if err != nil {
+		return err
+	}
+	if err := r.adopt(seg, true); err != nil {
+		return errors.Join(cause, err, undo())
+	}
+	r.warn("the last commit of segment %s was cut off: %v", seg.name(), cause)
+	return r.salvage(seg)
+}
+
 // returned puts files in quarantine that turned up after their numbers were
 // declared missing (rule 13): only an operator enters them again.
 func (r *recovery) returned() error {
@@ -196,10 +251,10 @@ func (r *recovery) returned() error {
 
 // open reads a segment's head and state, and checks whose it is. The caller
 // closes the file.
-func (r *recovery) open(seg segment) (*file, state, error) {
-	f, err := openFile(filepath.Join(r.dir, seg.name()), false, true)
+func (r *recovery) open(seg segment) (*file, head, state, error) {
+	f, err := openSealed(filepath.Join(r.dir, seg.name()))
 	if err != nil {
-		return nil, state{}, err
+		return nil, head{}, state{}, err
 	}
 	h, s, err := f.load()
 	switch {
@@ -211,44 +266,86 @@ func (r *recovery) open(seg segment) (*file, state, error) {
 	case h.ordinal != seg.ordinal || h.first != seg.first:
 		err = &damage{f.path, fmt.Errorf("its head says %s", segment{h.ordinal, h.first}.name())}
 	default:
-		return f, s, nil
+		return f, h, s, nil
 	}
 	f.close()
-	return nil, state{}, err
+	return nil, head{}, state{}, err
 }
 
-// adopt takes a file's state, and the last commit of the file with it unless the
-// lane was closed in order (rule 5): its bytes may read well from the cache of
-// the system and not be on disk.
-func (r *recovery) adopt(f *file, s state) error {
-	r.change.state = s
-	r.change.link, r.change.drops = true, true
-	r.clean = s.clean
-	if s.clean || s.commit >= s.next {
-		return nil
+// adopt takes the newest file's state, and its last commit with it unless the
+// lane was closed in order (rule 5): those bytes may read well from the cache of
+// the system and not be on disk. before says that the last commit was cut off:
+// the one before it is proven by its having begun.
+func (r *recovery) adopt(seg segment, before bool) error {
+	f, h, s, err := r.open(seg)
+	if err != nil {
+		return err
 	}
-	fs := &files{dir: r.dir, lane: r.lane, segs: r.segs, tail: f}
+	defer f.close()
 	var blocks []block
-	for n := s.commit; n < s.next; {
-		if t, ok, _ := s.tomb(n); ok && len(blocks) == 0 {
+	var dead []letter
+	doubt := !before && !s.clean && f.meta.tx > firstTx
+	if doubt {
+		if blocks, err = r.last(f, &s); err != nil {
+			return err
+		}
+		if dead, err = letters(f); err != nil {
+			return err
+		}
+		dead = slices.DeleteFunc(dead, func(l letter) bool { return l.ordinal < s.letter })
+	}
+	r.change.state, r.change.blocks, r.change.letters = s, blocks, dead
+	r.change.link, r.change.drops = true, true
+	r.clean = s.clean && !before
+	r.doubt, r.proven = doubt, proven{seg.ordinal, f.meta.tx}
+	if doubt {
+		r.proven.tx--
+	}
+	// An opening that died before it could take the old tail's last commit back.
+	if h.before.tx > 0 {
+		if _, err := takeBack(r.path(h.before.ordinal), h.before.tx); err != nil && !isNotExist(err) {
+			r.warn("the segment before %s: %v", seg.name(), err)
+		}
+	}
+	return nil
+}
+
+// last reads the batches of a file's last commit.
+func (r *recovery) last(f *file, s *state) (blocks []block, err error) {
+	err = r.read(f, s, s.commit, func(b []block) { blocks = append(blocks, b...) })
+	return blocks, err
+}
+
+// whole reads all that the newest file holds, and returns its last transaction.
+func (r *recovery) whole() (tx int, err error) {
+	f, _, s, err := r.open(r.segs[len(r.segs)-1])
+	if err != nil {
+		return 0, err
+	}
+	defer f.close()
+	return f.meta.tx, r.read(f, &s, max(s.oldest, f.first, s.acked()+1), func([]block) {})
+}
+
+// read hands all batches of the newest file from a number on to keep. Numbers
+// that cannot be read are damage.
+func (r *recovery) read(f *file, s *state, from wire.Seq, keep func([]block)) error {
+	fs := &files{dir: r.dir, lane: r.lane, segs: r.segs, tail: f, look: true}
+	for n := from; n < s.next; {
+		if t, ok, _ := s.tomb(n); ok {
 			n = t.to + 1
 			continue
 		}
-		got, err := fs.read(&s, n)
-		var g *gap
-		if errors.As(err, &g) { // the new file begins behind it; Next finds out about the rest
-			r.warn("the last commit of segment %s cannot be read whole: %v", f.name(), err)
-			blocks, n = nil, g.to+1
-			continue
+		got, err := fs.read(s, n)
+		if g := (*gap)(nil); errors.As(err, &g) {
+			return &damage{"last commit", err}
 		}
 		if err != nil {
 			return err
 		}
-		blocks = append(blocks, got...)
+		keep(got)
 		n = got[len(got)-1].last + 1
 		fs.ahead = nil
 	}
-	r.change.blocks = blocks
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,7 +10,6 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/fieldpost/fieldpost/internal/durable"
-	"github.com/fieldpost/fieldpost/wire"
 )
 
 // rotate commits a change into a new segment, which becomes the tail. The file
@@ -34,7 +34,7 @@ func (q *Queue) rotate(c *change) error {
 		}
 		return fmt.Errorf("new segment %s: %w", seg.name(), err)
 	}
-	q.rotateAt = 0
+	q.rotateAt, q.proven = 0, proven{seg.ordinal, firstTx}
 	q.files.advance(f)
 	c.gone = append(c.gone, q.strays...) // of earlier attempts: all in them is here
 	q.strays = nil
@@ -45,52 +45,43 @@ func (q *Queue) rotate(c *change) error {
 // create makes a segment file that holds a change and the whole state. named
 // says that the file got its name, whatever failed after that.
 func (q *Queue) create(seg segment, c *change) (f *file, named bool, err error) {
-	if err := q.faults.at(onCreate); err != nil {
-		return nil, false, err
-	}
 	temp := filepath.Join(q.cfg.Dir, tempPrefix+seg.name()+tempSuffix)
 	path := q.files.path(seg)
 	h := head{agent: q.cfg.Agent, lane: q.cfg.Lane, ordinal: seg.ordinal, first: seg.first, bytes: c.state.bytes,
-		made: time.Now(), epoch: c.state.epoch, history: c.state.history}
+		made: time.Now(), before: q.proven, epoch: c.state.epoch, history: c.state.history}
 	for _, b := range c.blocks {
 		h.bytes -= uint64(len(b.data))
 	}
-	if err := os.Remove(temp); err != nil && !isNotExist(err) {
+	if err := durable.RemoveFile(temp); err != nil && !isNotExist(err) {
 		return nil, false, err
 	}
 	defer func() {
 		if err != nil && !named {
-			os.Remove(temp) // best effort: Open removes it too
+			durable.RemoveFile(temp) // best effort: Open removes it too
 		}
 	}()
-	f, err = openFile(temp, true, false)
+	f, err = openTail(temp, true)
 	if err != nil {
 		return nil, false, err
 	}
-	err = f.commit(func(tx *bbolt.Tx) error { return c.write(tx, &h) })
+	err = f.commit(false, func(tx *bbolt.Tx) error { return c.write(tx, &h) })
 	// Closed before it is renamed: Windows renames no open file.
 	if cerr := f.close(); err == nil {
 		err = cerr
 	}
-	if err == nil {
-		err = q.faults.at(onRename)
-	}
 	if err != nil {
 		return nil, false, err
 	}
-	if err := os.Rename(temp, path); err != nil {
+	if err := durable.RenameFile(temp, path); err != nil {
 		// Only a name that is certainly not there means that nothing was done: a
 		// disk that is failing does not answer this either.
 		_, serr := os.Stat(path)
 		return nil, !isNotExist(serr), err
 	}
-	if err := q.faults.at(onDirSync); err != nil {
-		return nil, true, err
-	}
 	if err := durable.SyncDir(q.cfg.Dir); err != nil {
 		return nil, true, err
 	}
-	f, err = openFile(path, false, false)
+	f, err = openTail(path, false)
 	if err != nil { // it is on disk all the same; the next commit goes into another
 		q.log.Warn("a new segment was written and cannot be opened", "segment", path, "error", err)
 		f = &file{segment: seg, path: path, lost: err}
@@ -184,7 +175,7 @@ func (q *Queue) unlink(gone []segment) {
 	q.files.forget(gone)
 	q.ballast.again = time.Time{} // there may be room now
 	for _, s := range gone {
-		if err := os.Remove(q.files.path(s)); err != nil && !isNotExist(err) {
+		if err := durable.RemoveFile(q.files.path(s)); err != nil && !isNotExist(err) {
 			q.log.Warn("a segment that is not needed any more stays", "segment", s.name(), "error", err)
 		}
 	}
@@ -192,23 +183,29 @@ func (q *Queue) unlink(gone []segment) {
 
 // letters reads all dead letters of a file.
 func letters(f *file) (list []letter, err error) {
-	err = f.view(func(tx *bbolt.Tx) error {
-		dead := tx.Bucket(bucketDead)
-		if dead == nil {
-			return nil
+	err = f.view(func(t *tree) error {
+		dead, err := t.bucket(bucketDead)
+		if err != nil || dead == nil {
+			return err
 		}
-		return dead.ForEach(func(k, v []byte) error {
-			l, err := parseLetter(v)
-			if err != nil {
-				return err
+		c, err := dead.floor(nil)
+		for err == nil {
+			k, v, _, kerr := c.entry()
+			if kerr != nil || k == nil {
+				return kerr
 			}
-			if len(k) != 24 {
-				return &damage{"dead letter", fmt.Errorf("a key of %d bytes", len(k))}
+			l, perr := parseLetter(v)
+			if perr == nil && len(k) != 8 {
+				perr = t.damaged("a dead letter has a key of %d bytes", len(k))
 			}
-			l.epoch, l.n = wire.Epoch{ID: wire.ID(k[:16])}, keySeq(k[16:])
+			if perr != nil {
+				return perr
+			}
+			l.ordinal = binary.BigEndian.Uint64(k)
 			list = append(list, l)
-			return nil
-		})
+			err = c.next()
+		}
+		return err
 	})
 	return list, err
 }

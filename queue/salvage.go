@@ -201,7 +201,7 @@ func keepCopy(dir, name string) error {
 	}
 	_, err = io.Copy(f, from)
 	if err == nil {
-		err = f.Sync()
+		err = durable.SyncFile(f)
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr

@@ -15,28 +15,28 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/fieldpost/fieldpost/internal/durable"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-// Names inside a segment's database. A suffix ".0" is the index of a stream:
-// a lane has one today, and a file with several would hold ".1" beside it.
+// Names inside a segment's database. Beside these buckets stands one for each
+// batch, named by the batch's first number in 8 bytes. bbolt keeps a small one
+// within the page that names it, and gives a large one pages of its own, which
+// are not written again when a neighbour is. The tip of a commit with batches is
+// in the bucket of its last one, that of any other commit in its own: the one of
+// the newest transaction counts. That, and no bucket around the batches, saves
+// two pages in each commit.
 var (
-	bucketMeta    = []byte("meta")      // keys head, link.0, drops.0
-	bucketTip     = []byte("tip")       // key tip.0; apart, so that a commit rewrites little
-	bucketBatches = []byte("batches.0") // first number to batch
-	bucketDead    = []byte("dead")      // epoch and number to dead letter
+	bucketMeta = []byte("meta") // keys head, link, drops
+	bucketTip  = []byte("tip")  // key tip
+	bucketDead = []byte("dead") // ordinal to dead letter
 
 	keyHead  = []byte("head")
-	keyLink  = []byte("link.0")
-	keyDrops = []byte("drops.0")
-	keyTip   = []byte("tip.0")
-	keyBig   = []byte{0} // the one key of a nested bucket
+	keyLink  = []byte("link")
+	keyDrops = []byte("drops")
+	keyTip   = []byte("tip")
+	keyBatch = []byte{0} // in a batch's bucket; keyTip may be beside it
 )
-
-// nested is the size from which a batch is alone in a bucket of its own: a
-// smaller one shares a leaf page, a larger one there would be written again
-// together with its neighbours.
-const nested = 2 << 10
 
 const (
 	segmentSuffix = ".seg"
@@ -94,35 +94,78 @@ func list(dir string) (segs []segment, temps []string, err error) {
 	return segs, temps, nil
 }
 
-// file is an open segment.
+// file is an open segment: a database that the writer appends to, or a file
+// that is only read.
 type file struct {
 	segment
 	path string
-	db   *bbolt.DB
 	os   *os.File    // what db writes to
 	info fs.FileInfo // of os, to see that path still names it
-	tx   int         // id of the last good transaction
+	meta metaPage    // what is read
 	size int64       // bytes of the pages in use
+	db   *bbolt.DB   // nil: sealed, only read
 
+	spent   bool // a failed write left bytes in it that nobody was promised
 	fetched bool // batches were read from it, and the system was asked for the rest; guarded by files.mu
 
 	mu   sync.Mutex
 	lost error // not nil: the handle must not be used any more
 }
 
-// openFile opens a segment file, or makes one if path does not exist and create
-// is set. An error that [isDamage] means that its content is bad.
-func openFile(path string, create, readOnly bool) (*file, error) {
+// openSealed opens a segment file for reading. An error that [isDamage] means
+// that its content is bad.
+func openSealed(path string) (*file, error) {
+	if err := durable.Ahead(durable.Open, path); err != nil {
+		return nil, err
+	}
 	s, _ := parseSegment(filepath.Base(path))
 	f := &file{segment: s, path: path}
-	if info, err := os.Stat(path); err != nil {
-		if !create {
+	var err error
+	if f.os, err = os.Open(path); err != nil {
+		return nil, err
+	}
+	var list []metaPage
+	if f.info, err = f.os.Stat(); err == nil {
+		if list, err = metaPages(f.os); err != nil {
+			err = &damage{path, err}
+		}
+	}
+	if err == nil && len(list) == 0 {
+		err = &damage{path, fmt.Errorf("of its %d bytes none are a meta page that is whole", f.info.Size())}
+	}
+	if err != nil {
+		f.os.Close()
+		return nil, err
+	}
+	f.meta = list[0]
+	f.size = int64(f.meta.high) * f.meta.pageSize
+	return f, nil
+}
+
+// openTail opens a segment file for appending, and makes it if create is set. One
+// that is there is read through before bbolt may touch it, for bbolt trusts what
+// it reads. An error that [isDamage] means that its content is bad.
+func openTail(path string, create bool) (*file, error) {
+	step := durable.Create
+	if !create {
+		step = durable.Open
+		f, err := openSealed(path)
+		if err != nil {
 			return nil, err
 		}
-	} else if info.Size() == 0 { // bbolt would make a fresh database of it
-		return nil, &damage{path, errors.New("the file is empty")}
+		err = f.view(func(t *tree) error {
+			return t.check(func(name []byte) bool { return keySeq(name) == 0 })
+		})
+		if err = errors.Join(err, f.close()); err != nil {
+			return nil, err
+		}
 	}
-	o := bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType, ReadOnly: readOnly, NoStatistics: true}
+	if err := durable.Ahead(step, path); err != nil {
+		return nil, err
+	}
+	s, _ := parseSegment(filepath.Base(path))
+	f := &file{segment: s, path: path}
+	o := bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType, NoStatistics: true, NoSync: true}
 	o.OpenFile = func(name string, flag int, mode os.FileMode) (file *os.File, err error) {
 		f.os, err = os.OpenFile(name, flag, mode)
 		return f.os, err
@@ -132,6 +175,7 @@ func openFile(path string, create, readOnly bool) (*file, error) {
 		return err
 	})
 	if err == nil {
+		f.meta.pageSize = int64(f.db.Info().PageSize)
 		if f.info, err = f.os.Stat(); err == nil {
 			err = f.look()
 		}
@@ -146,19 +190,9 @@ func openFile(path string, create, readOnly bool) (*file, error) {
 	return nil, fmt.Errorf("segment %s: %w", path, err)
 }
 
-// look reads the id of the newest transaction and the size of the pages in use.
-func (f *file) look() error {
-	return f.view(func(tx *bbolt.Tx) error {
-		f.tx, f.size = tx.ID(), tx.Size()
-		return nil
-	})
-}
-
-// view runs fn in a read transaction. After a fault the handle is lost.
-func (f *file) view(fn func(tx *bbolt.Tx) error) error {
-	if err := f.broken(); err != nil {
-		return err
-	}
+// in runs fn in a read transaction, in which no page of the newest transaction is
+// written. It reads nothing but a meta page.
+func (f *file) in(fn func(tx *bbolt.Tx) error) error {
 	err := guard("read "+f.path, func() error { return f.db.View(fn) })
 	if p := (*fault)(nil); errors.As(err, &p) {
 		f.abandon(err)
@@ -166,14 +200,46 @@ func (f *file) view(fn func(tx *bbolt.Tx) error) error {
 	return err
 }
 
-// commit runs fn in a transaction. nil: it is on disk. [notStored]: certainly
-// nothing of it is, and the file is as before. Any other error: not known, and
-// the file must never be written again.
-func (f *file) commit(fn func(tx *bbolt.Tx) error) error {
+// look notes the number of the newest transaction and the size of the pages in use.
+func (f *file) look() error {
+	return f.in(func(tx *bbolt.Tx) error {
+		f.meta.tx, f.size = tx.ID(), tx.Size()
+		return nil
+	})
+}
+
+// view runs fn with the database as it is after its newest transaction.
+func (f *file) view(fn func(t *tree) error) error {
+	if err := f.broken(); err != nil {
+		return err
+	}
+	t := tree{src: f.os, what: "segment " + f.path, page: f.meta.pageSize, high: f.meta.high, tx: f.meta.tx, root: f.meta.root}
+	if f.db == nil {
+		return fn(&t)
+	}
+	return f.in(func(tx *bbolt.Tx) error {
+		t.tx, t.high, t.root = tx.ID(), uint64(tx.Size()/t.page), uint64(tx.Cursor().Bucket().RootPage())
+		return fn(&t)
+	})
+}
+
+// commit runs fn in a transaction and syncs the file. nil: it is on disk.
+// [notStored]: certainly nothing of it is, and the file is as before. Any other
+// error: not known, and the file must never be written again but to take the
+// transaction back. With proof, the meta page is written only after the sync of
+// all others, so that a file which shows the transaction holds it whole.
+func (f *file) commit(proof bool, fn func(tx *bbolt.Tx) error) error {
 	if err := f.broken(); err != nil {
 		return &notStored{err}
 	}
-	before := f.tx
+	if f.db == nil {
+		return &notStored{fmt.Errorf("segment %s is sealed", f.path)}
+	}
+	if err := durable.Ahead(durable.Write, f.path); err != nil {
+		return &notStored{err}
+	}
+	before := f.meta.tx
+	f.db.NoSync = !proof
 	err := guard("write "+f.path, func() error { return f.db.Update(fn) })
 	if p := (*fault)(nil); errors.As(err, &p) {
 		f.abandon(err)
@@ -182,10 +248,20 @@ func (f *file) commit(fn func(tx *bbolt.Tx) error) error {
 	if lerr := f.look(); lerr != nil {
 		return errors.Join(err, lerr)
 	}
-	if err != nil && f.tx == before && isWrite(err) {
-		return &notStored{err}
+	if err != nil {
+		if f.meta.tx == before && isWrite(err) {
+			return &notStored{err}
+		}
+		return err
 	}
-	return err
+	if err := durable.Ahead(durable.Sync, f.path); err != nil {
+		return err
+	}
+	// The pages and the meta page together: see metapage.go.
+	if err := f.db.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", f.path, err)
+	}
+	return nil
 }
 
 // linked reports an error unless the file's path still names it: bytes written
@@ -236,27 +312,55 @@ func (f *file) close() error {
 	if lost {
 		return nil
 	}
+	if f.db == nil {
+		return f.os.Close()
+	}
 	return guard("close "+f.path, f.db.Close)
 }
 
 // load reads the head and the whole state.
 func (f *file) load() (h head, s state, err error) {
-	err = f.view(func(tx *bbolt.Tx) error {
-		meta, tip := tx.Bucket(bucketMeta), tx.Bucket(bucketTip)
+	err = f.view(func(t *tree) error {
+		meta, err := t.bucket(bucketMeta)
+		if err != nil {
+			return err
+		}
+		tip, err := t.bucket(bucketTip)
+		if err != nil {
+			return err
+		}
 		if meta == nil || tip == nil {
-			return &damage{"database", errors.New("it lacks its buckets")}
+			return t.damaged("it lacks its buckets")
 		}
-		var err error
-		if h, err = parseHead(meta.Get(keyHead)); err != nil {
+		if h, err = meta.head(); err != nil {
 			return err
 		}
-		if err = s.parseLink(meta.Get(keyLink)); err != nil {
-			return err
+		b, err := meta.get(keyLink)
+		if err == nil {
+			err = s.parseLink(b)
 		}
-		if err = s.parseDrops(meta.Get(keyDrops)); err != nil {
-			return err
+		if err == nil {
+			b, err = meta.get(keyDrops)
 		}
-		if err = s.parseTip(tip.Get(keyTip)); err != nil {
+		if err == nil {
+			err = s.parseDrops(b)
+		}
+		if err == nil {
+			b, err = tip.get(keyTip)
+		}
+		var of int
+		if err == nil {
+			of, err = s.parseTip(b)
+		}
+		if err == nil && of != t.tx {
+			if b, err = t.lastTip(); err == nil && b != nil {
+				of, err = s.parseTip(b)
+			}
+		}
+		if err == nil && of != t.tx {
+			err = t.damaged("its tip is of transaction %d, its newest transaction is %d", of, t.tx)
+		}
+		if err != nil {
 			return err
 		}
 		return s.check()
@@ -265,4 +369,13 @@ func (f *file) load() (h head, s state, err error) {
 		return h, s, fmt.Errorf("%s: %w", f.path, err)
 	}
 	return h, s, nil
+}
+
+// head reads the head from the bucket meta.
+func (t *tree) head() (head, error) {
+	b, err := t.get(keyHead)
+	if err != nil {
+		return head{}, err
+	}
+	return parseHead(b)
 }

@@ -35,6 +35,7 @@ type state struct {
 	before   wire.Fingerprint // of number oldest-1, 0 if not known
 	next     wire.Seq         // number of the next message
 	commit   wire.Seq         // the number the last transaction began at; next if it wrote none
+	letter   uint64           // the dead letter the last transaction began at; dead if it kept none
 	accepted uint64           // messages ever accepted
 	bytes    uint64           // bytes of batches ever accepted
 	marks    []mark           // acks, ascending

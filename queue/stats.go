@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -101,7 +99,7 @@ func readStats(dir string) (Stats, error) {
 	if err != nil && !isNotExist(err) { // a copy of a folder may lack the lock file
 		return Stats{}, err
 	}
-	f, err := openFile(filepath.Join(dir, segs[len(segs)-1].name()), false, true)
+	f, err := openSealed(filepath.Join(dir, segs[len(segs)-1].name()))
 	if err != nil {
 		return Stats{}, err
 	}
@@ -164,8 +162,14 @@ func (fs *files) bytesBefore(i int) (uint64, bool) {
 		return 0, false
 	}
 	var h head
-	err = f.view(func(tx *bbolt.Tx) (err error) {
-		h, err = parseHead(tx.Bucket(bucketMeta).Get(keyHead))
+	err = f.view(func(t *tree) error {
+		meta, err := t.bucket(bucketMeta)
+		if err == nil && meta == nil {
+			err = t.damaged("it lacks its buckets")
+		}
+		if err == nil {
+			h, err = meta.head()
+		}
 		return err
 	})
 	if err != nil {

@@ -87,7 +87,7 @@ func (q *Queue) begin() *change {
 	pending := q.pending
 	q.mu.Unlock()
 	c.state.clean = false
-	c.state.commit = c.state.next
+	c.state.commit, c.state.letter = c.state.next, c.state.dead
 	if pending.upto > 0 {
 		c.state.ack(pending.store, pending.upto)
 	}
@@ -193,7 +193,8 @@ func (q *Queue) storeAck() {
 // commit makes a change durable: nil, or an error that is [ErrFull] (certainly
 // not stored) or [ErrUncertain].
 func (q *Queue) commit(c *change) error {
-	size, lost := q.tailSize(), q.files.tail.broken() != nil
+	tail := q.files.tail
+	size, lost := q.tailSize(), tail.broken() != nil || tail.db == nil || tail.spent && len(c.blocks) > 0
 	full := size >= q.rotateAt && size > minSegmentSize/2 && (c.fresh || size+c.size() > q.cfg.SegmentSize)
 	if full || lost {
 		err := q.rotate(c)
@@ -205,18 +206,21 @@ func (q *Queue) commit(c *change) error {
 		q.rotateAt = size + q.cfg.SegmentSize/16
 	}
 	q.reclaim(c, q.files.segs)
-	tail := q.files.tail
-	err := q.faults.commit(func() error { return tail.commit(func(tx *bbolt.Tx) error { return c.write(tx, nil) }) })
+	err := tail.commit(c.state.clean, func(tx *bbolt.Tx) error { return c.write(tx, nil) })
 	if err == nil {
 		err = tail.linked()
 	}
 	if err == nil {
+		q.proven = proven{tail.ordinal, tail.meta.tx}
 		q.publish(c)
 		return nil
 	}
 	var not *notStored
 	certain := errors.As(err, &not)
 	if certain && isSpace(err) {
+		// A search of the file must never find what was refused: the same numbers,
+		// with what comes next, go into another file.
+		tail.spent = tail.spent || len(c.blocks) > 0
 		if !c.spares && q.ballast.release() {
 			return q.commit(c)
 		}
@@ -229,7 +233,12 @@ func (q *Queue) commit(c *change) error {
 		level = slog.LevelDebug // a disk that takes nothing says so for each put
 	}
 	q.log.Log(context.Background(), level, "segment sealed after a failed commit; the same messages go into a new one", "segment", tail.path, "stored", !certain, "error", err)
-	q.doubted = q.doubted || !certain
+	if !certain {
+		q.doubted = true
+		if err := q.files.rollBack(q.proven.tx); err != nil {
+			q.log.Warn("the failed commit could not be taken back; the next opening does it", "segment", tail.path, "error", err)
+		}
+	}
 	rerr := q.rotate(c)
 	switch {
 	case rerr == nil:
