@@ -28,12 +28,12 @@ func Audit(ctx context.Context, dir string) (Report, error) {
 		return Report{}, err
 	}
 	m, merr := readMark(dir) // once: beside a collector it moves on
-	extents, err := r.extentsAt(m, merr)
+	extents, removed, err := r.extentsAt(m, merr)
 	if err != nil {
 		return Report{}, fmt.Errorf("audit the journal in %s: %w", dir, err)
 	}
 	a := auditor{
-		ctx: ctx, seed: seed(r.identity.Store), state: agents{}, next: 1,
+		ctx: ctx, seed: seed(r.identity.Store), reader: r, removed: removed, state: agents{}, next: 1,
 		tallies: map[wire.AgentID][]*tally{}, tags: map[uint64]*tally{}, settled: map[lineage]*numbers{},
 		report: Report{Store: r.identity.Store, Streams: []StreamReport{}, Findings: []Finding{}},
 	}
@@ -44,6 +44,10 @@ func Audit(ctx context.Context, dir string) (Report, error) {
 	default:
 		a.mark = &m
 	}
+	if _, err := readRemoval(dir, r.identity.Store); err != nil {
+		a.report.find(Finding{Kind: KindDamaged, File: removedName, What: err.Error()})
+	}
+	a.report.RemovedRecords = a.removed.index
 	for i := range extents {
 		limit := uint64(1<<64 - 1)
 		if i+1 < len(extents) && extents[i+1].headErr == nil {
@@ -64,10 +68,12 @@ func Audit(ctx context.Context, dir string) (Report, error) {
 
 // auditor is one audit.
 type auditor struct {
-	ctx    context.Context
-	seed   uint32
-	mark   *mark
-	report Report
+	ctx     context.Context
+	seed    uint32
+	reader  *Reader
+	mark    *mark
+	removed removal // by retention
+	report  Report
 
 	state   agents // the ledger, from the records alone as far as they can be read
 	started bool   // a segment was read
@@ -89,8 +95,8 @@ type tally struct {
 	read   numbers  // settled by a record that was read
 	gaps   []gap    // where numbers were seen to be missing
 
-	stored, mayDouble, doubled, lost, missing, unexplained uint64
-	tombstoned                                             map[wire.Reason]uint64
+	stored, removed, mayDouble, doubled, lost, missing, unexplained uint64
+	tombstoned                                                      map[wire.Reason]uint64
 }
 
 // gap is a range of numbers that were settled by a record which was not where it
@@ -115,6 +121,9 @@ type place64 struct {
 
 func (a *auditor) extent(e *extent, limit uint64) error {
 	name := filepath.Base(e.path)
+	if e.missing && a.reader.removed(e) {
+		return fmt.Errorf("%w: %s", ErrRemoved, name)
+	}
 	if e.headErr != nil {
 		a.holes = true
 		a.report.find(Finding{Kind: KindDamaged, File: name, What: fmt.Sprintf("the segment's head cannot be read: %v", e.headErr)})
@@ -123,6 +132,9 @@ func (a *auditor) extent(e *extent, limit uint64) error {
 		return nil
 	}
 	f, err := os.Open(e.path)
+	if errors.Is(err, os.ErrNotExist) && a.reader.removed(e) {
+		return fmt.Errorf("%w: %s", ErrRemoved, name)
+	}
 	if err != nil {
 		return err
 	}
@@ -174,14 +186,21 @@ func (a *auditor) begin(e *extent, name string) {
 	}
 	first := !a.started
 	a.started = true
-	if first && e.head.first > 1 {
+	kept := a.removed.index + 1 // the first that retention has left
+	if first && e.head.first > kept {
 		a.holes = true
-		a.report.find(Finding{Kind: KindDamaged, File: name, What: fmt.Sprintf("records 1 to %d are gone with the segments before it", e.head.first-1)})
+		a.report.find(Finding{Kind: KindDamaged, File: name, What: fmt.Sprintf("records %d to %d are gone with the segments before it", kept, e.head.first-1)})
+	}
+	if first {
 		a.next, a.before = e.head.first, e.head.before
 	} else {
 		a.arrive(e.head.first, e.head.before, place64{name, 0})
 	}
 	if err != nil {
+		return
+	}
+	if first && kept > 1 && e.head.first == kept {
+		a.adopt(m)
 		return
 	}
 	for _, id := range m.ids() {
@@ -191,6 +210,24 @@ func (a *auditor) begin(e *extent, name string) {
 		if m[id] == nil {
 			a.report.find(Finding{Kind: KindSnapshot, Agent: id, File: name, Offset: headSize, What: "the snapshot does not know the agent"})
 			m[id] = a.state[id]
+		}
+	}
+	a.state = m
+}
+
+// adopt takes what retention has left of the records that it has removed: the
+// snapshot behind them.
+func (a *auditor) adopt(m agents) {
+	for _, id := range m.ids() {
+		for _, st := range m[id].Streams() {
+			t := a.tally(id, collector.Stream{Lane: st.Lane, Epoch: st.Epoch}, st.Base)
+			t.w, t.removed = st.W, uint64(st.W-st.Base)
+			for n := st.Base + 1; n <= st.W && len(st.History) > 0; {
+				n = max(n, st.History[0].First) // older boundaries are not known any more
+				end := st.History.End(n, st.W)
+				a.line(t, st.History.At(n)).add(n, end, t)
+				n = end + 1
+			}
 		}
 	}
 	a.state = m

@@ -96,12 +96,18 @@ func (j *Journal) write() {
 	ride := time.NewTimer(time.Hour)
 	defer ride.Stop()
 	riding := false
+	look := time.NewTimer(0)
+	defer look.Stop()
 	for {
+		if due := j.keep(time.Now()); due > 0 {
+			look.Reset(due)
+		}
 		due := false
 		select {
 		case <-j.wake:
 		case <-ride.C:
 			riding, due = false, true
+		case <-look.C:
 		case <-j.stop:
 			for q, r := j.waiting(); q+r > 0; q, r = j.waiting() {
 				if err := j.commit(); err != nil {
@@ -132,6 +138,7 @@ func (j *Journal) write() {
 		for ; queued > 0 || due; queued, _ = j.waiting() {
 			due = false
 			j.commit() // its error went to those who waited
+			j.keep(time.Now())
 			runtime.Gosched()
 		}
 		if _, r := j.waiting(); r > 0 { // came too late, or the disk did not take them

@@ -24,7 +24,7 @@ func (a *auditor) conclude() {
 		}
 		slices.SortStableFunc(a.tallies[id], func(x, y *tally) int { return cmp.Compare(x.stream.Lane, y.stream.Lane) })
 		for _, t := range a.tallies[id] {
-			r := StreamReport{Agent: id, Lane: t.stream.Lane, Epoch: t.stream.Epoch, Base: t.base, W: t.w, Stored: t.stored, Tombstoned: t.tombstoned,
+			r := StreamReport{Agent: id, Lane: t.stream.Lane, Epoch: t.stream.Epoch, Base: t.base, W: t.w, Stored: t.stored, Removed: t.removed, Tombstoned: t.tombstoned,
 				MayDouble: t.mayDouble, Unexplained: t.missing + t.unexplained, Doubled: t.doubled, LostAtStore: t.lost}
 			if st := a.stream(t); st != nil {
 				r.Pending = a.state[id].Pending(st)

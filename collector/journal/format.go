@@ -18,6 +18,7 @@ const (
 	identityName = "store.json"
 	lockName     = "lock"
 	markName     = "synced"
+	removedName  = "removed"
 	suffix       = ".journal"
 	tempSuffix   = ".tmp"
 )

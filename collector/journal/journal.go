@@ -24,6 +24,8 @@ var (
 	// ErrDamaged marks parts of a journal that cannot be read. Reading goes on
 	// behind them; Audit says what was in them.
 	ErrDamaged = errors.New("the journal is damaged")
+	// ErrRemoved is returned to a reading that retention has overtaken.
+	ErrRemoved = errors.New("retention removed segments while they were read; begin again")
 	// ErrCursor is returned for a cursor that this journal did not give, or whose
 	// place it does not hold any more.
 	ErrCursor = errors.New("the cursor does not point into this journal")
@@ -36,6 +38,13 @@ type Options struct {
 	SegmentSize int64          // bytes at which a new segment is begun; 0: 128 MiB. A segment may exceed it by one commit
 	Replaces    []wire.StoreID // stores that this one replaces from now on; kept in the folder
 	ReplacesAny bool           // it replaces every other store from now on; kept in the folder
+
+	// Retention removes the oldest segments, never the newest one, and of what is
+	// known of the streams nothing. By age, all of a segment must be older, by this
+	// machine's clock; a message goes at most a quarter of MaxAge later. By bytes,
+	// segments are made small enough for an eighth of MaxBytes each, at least 1 MiB.
+	MaxAge   time.Duration // how long messages are kept; 0: for ever
+	MaxBytes int64         // how large the journal may become, by about a segment; 0: without a limit
 
 	disk disk          // nil: the real one
 	ride time.Duration // 0: rideDelay
@@ -77,15 +86,18 @@ type Journal struct {
 	failed   time.Time // since when commits fail, zero if they do not
 	said     time.Time // when that was logged last
 	buf      []byte
+	look     time.Time // when to look next for what retention removes
+	lament   time.Time // when it was logged last that something could not be removed
 
-	mu     sync.Mutex // guards what follows
-	closed bool
-	queue  []*request
-	riders []*request
-	state  agents // as of the last good commit; the writer alone changes it
-	chain  []extent
-	stats  Stats
-	sparse sparseCache
+	mu      sync.Mutex // guards what follows
+	closed  bool
+	queue   []*request
+	riders  []*request
+	state   agents // as of the last good commit; the writer alone changes it
+	chain   []extent
+	stats   Stats
+	removed removal // by retention; the writer alone changes it
+	sparse  sparseCache
 }
 
 // carry is the last commit of a journal that was not closed: it is written again
@@ -107,8 +119,14 @@ func Open(o Options) (*Journal, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.MaxAge < 0 || o.MaxBytes < 0 {
+		return nil, fmt.Errorf("open the journal in %s: retention of %s and %d bytes: set 0 to keep everything, else what to keep", o.Dir, o.MaxAge, o.MaxBytes)
+	}
 	if o.SegmentSize <= 0 {
 		o.SegmentSize = defaultSegmentSize
+	}
+	if o.MaxBytes > 0 {
+		o.SegmentSize = min(o.SegmentSize, max(o.MaxBytes/8, 1<<20))
 	}
 	if o.ride <= 0 {
 		o.ride = rideDelay
@@ -150,6 +168,9 @@ func (j *Journal) open() error {
 		return err
 	}
 	j.seed = seed(j.identity.Store)
+	if j.removed, err = readRemoval(dir, j.identity.Store); err != nil {
+		j.log.Error("what retention has removed is not known any more; audit calls it damage", "error", err)
+	}
 	j.reader = &Reader{dir: dir, identity: j.identity, heads: map[uint64]head{}}
 	if j.markFile, err = openMark(j.disk, filepath.Join(dir, markName)); err != nil {
 		return err

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"cmp"
+	"errors"
 	"os"
 	"slices"
 	"sync"
@@ -106,6 +107,9 @@ func (c *sparseCache) find(e *extent, seed uint32, agent wire.AgentID, s collect
 		return 0, false, nil
 	}
 	f, err := os.Open(e.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, false, nil // retention has taken it meanwhile
+	}
 	if err != nil {
 		return 0, false, err
 	}

@@ -14,7 +14,8 @@ import (
 // create makes a new segment that holds a group, or none if g is nil, behind a
 // snapshot of all that came before it.
 func (j *Journal) create(g *group) error {
-	j.ordinal++ // never used again, whatever becomes of the file
+	j.ordinal++          // never used again, whatever becomes of the file
+	j.look = time.Time{} // there may be too much now
 	state, body := j.state, []byte(nil)
 	h := head{store: j.identity.Store, ordinal: j.ordinal, created: time.Now(), prev: j.tail.ordinal, prevLength: j.tail.length,
 		first: j.tail.index + 1, before: j.tail.last}

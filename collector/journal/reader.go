@@ -77,22 +77,24 @@ func (r *Reader) head(path string) (head, error) {
 // extents returns the segments that count and how much of each may be shown.
 func (r *Reader) extents() ([]extent, error) {
 	m, err := readMark(r.dir)
-	return r.extentsAt(m, err)
+	list, _, err := r.extentsAt(m, err)
+	return list, err
 }
 
-// extentsAt is extents as of a mark, as readMark returned it.
-func (r *Reader) extentsAt(m mark, err error) ([]extent, error) {
+// extentsAt is extents as of a mark, as readMark returned it, and what retention
+// has removed before them.
+func (r *Reader) extentsAt(m mark, err error) ([]extent, removal, error) {
 	if err != nil && !errors.Is(err, errNoMark) {
 		m, err = mark{}, nil // all whole commits are shown, as without one
 	}
 	ordinals, lerr := listSegments(r.dir)
 	if lerr != nil {
-		return nil, lerr
+		return nil, removal{}, lerr
 	}
 	newest, valid := m.ordinal, m.length
 	if err != nil || m.ordinal == 0 || m.boot != bootID() {
 		if len(ordinals) == 0 {
-			return nil, nil
+			return nil, removal{}, nil
 		}
 		newest = ordinals[len(ordinals)-1]
 		synced := int64(0)
@@ -101,11 +103,19 @@ func (r *Reader) extentsAt(m mark, err error) ([]extent, error) {
 		}
 		t, err := findTail(segmentPath(r.dir, newest), r.identity.Store, synced)
 		if err != nil {
-			return nil, err
+			return nil, removal{}, err
 		}
 		valid = t.end
 	}
-	return chain(r.dir, r.identity.Store, ordinals, newest, valid, r.head)
+	gone, _ := readRemoval(r.dir, r.identity.Store) // on an error what is gone counts as damaged
+	list, err := chain(r.dir, r.identity.Store, ordinals, newest, valid, gone.ordinal, r.head)
+	return list, gone, err
+}
+
+// removed reports whether retention has taken a segment meanwhile.
+func (r *Reader) removed(e *extent) bool {
+	gone, err := readRemoval(r.dir, r.identity.Store)
+	return err == nil && e.ordinal <= gone.ordinal
 }
 
 // position is a cursor: behind the record with an index, which ended at an
@@ -152,7 +162,7 @@ func (r *Reader) Read(ctx context.Context, after collector.Cursor, f func(collec
 	if err != nil {
 		return after, fmt.Errorf("read the journal in %s: %w", r.dir, err)
 	}
-	w := walk{ctx: ctx, seed: seed(r.identity.Store), at: p, f: f}
+	w := walk{ctx: ctx, seed: seed(r.identity.Store), at: p, f: f, removed: r.removed}
 	err = w.run(extents)
 	if p = w.at; p == (position{}) {
 		return "", err
@@ -166,6 +176,7 @@ type walk struct {
 	seed    uint32
 	at      position
 	f       func(collector.Stored) error
+	removed func(*extent) bool
 	damage  []error
 	damages int
 }
@@ -218,6 +229,9 @@ func (w *walk) start(extents []extent) (int, error) {
 }
 
 func (w *walk) extent(e *extent) error {
+	if e.missing && w.removed(e) {
+		return nil
+	}
 	if e.missing {
 		w.damaged(e.path, 0, e.headErr)
 		return nil
@@ -226,6 +240,9 @@ func (w *walk) extent(e *extent) error {
 		w.damaged(e.path, 0, e.headErr)
 	}
 	f, err := os.Open(e.path)
+	if errors.Is(err, fs.ErrNotExist) && w.removed(e) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func (j *Journal) recover(ordinals []uint64) error {
 	if err != nil {
 		return err
 	}
-	if j.chain, err = chain(dir, j.identity.Store, ordinals, newest, t.end, readHead); err != nil {
+	if j.chain, err = chain(dir, j.identity.Store, ordinals, newest, t.end, j.removed.ordinal, readHead); err != nil {
 		return err
 	}
 	if t.end < synced {

@@ -9,31 +9,33 @@ import (
 
 // Report is what an audit found. As JSON its fields are named as tagged here.
 type Report struct {
-	OK       bool           `json:"ok"` // nothing is unexplained, doubled, lost or damaged
-	Store    wire.StoreID   `json:"store"`
-	Segments int            `json:"segments"` // files read
-	Records  uint64         `json:"records"`  // read and verified
-	Bytes    int64          `json:"bytes"`    // of them
-	Streams  []StreamReport `json:"streams"`  // by agent, lane and creation
-	Findings []Finding      `json:"findings"` // what is wrong; empty if OK
-	More     int            `json:"more,omitempty"`
+	OK             bool           `json:"ok"` // nothing is unexplained, doubled, lost or damaged
+	Store          wire.StoreID   `json:"store"`
+	Segments       int            `json:"segments"`                  // files read
+	Records        uint64         `json:"records"`                   // read and verified
+	Bytes          int64          `json:"bytes"`                     // of them
+	RemovedRecords uint64         `json:"removed_records,omitempty"` // by retention, the journal's oldest
+	Streams        []StreamReport `json:"streams"`                   // by agent, lane and creation
+	Findings       []Finding      `json:"findings"`                  // what is wrong; empty if OK
+	More           int            `json:"more,omitempty"`
 }
 
 // StreamReport is the ledger of one stream, counted from its records: Base+1 to
-// W is stored, tombstoned or missing; above W are the pending numbers.
+// W is stored, tombstoned, removed or missing; above W are the pending numbers.
 type StreamReport struct {
 	Agent       wire.AgentID           `json:"agent"`
 	Lane        wire.Lane              `json:"lane"`
 	Epoch       wire.Epoch             `json:"epoch"`
-	Base        wire.Seq               `json:"base"`                 // numbers up to here belong to the stream it was forked from
-	W           wire.Seq               `json:"w"`                    // all up to here is accounted for
-	Stored      uint64                 `json:"stored"`               // numbers that are stored
-	Tombstoned  map[wire.Reason]uint64 `json:"tombstoned,omitempty"` // numbers that were dropped or declared, by reason
-	MayDouble   uint64                 `json:"may_be_doubled"`       // numbers that the agent has marked so (rule 2)
-	Pending     uint64                 `json:"pending"`              // announced and still with the agent
-	Unexplained uint64                 `json:"unexplained"`          // settled and their record is missing, or announced and nobody has them
-	Doubled     uint64                 `json:"doubled"`              // settled more than once
-	LostAtStore uint64                 `json:"lost_at_store"`        // declared so: this store once had acked them
+	Base        wire.Seq               `json:"base"`                           // numbers up to here belong to the stream it was forked from
+	W           wire.Seq               `json:"w"`                              // all up to here is accounted for
+	Stored      uint64                 `json:"stored"`                         // numbers that are stored
+	Tombstoned  map[wire.Reason]uint64 `json:"tombstoned,omitempty"`           // numbers that were dropped or declared, by reason
+	Removed     uint64                 `json:"removed_by_retention,omitempty"` // numbers that were stored or tombstoned in segments that retention has removed
+	MayDouble   uint64                 `json:"may_be_doubled"`                 // numbers that the agent has marked so (rule 2)
+	Pending     uint64                 `json:"pending"`                        // announced and still with the agent
+	Unexplained uint64                 `json:"unexplained"`                    // settled and their record is missing, or announced and nobody has them
+	Doubled     uint64                 `json:"doubled"`                        // settled more than once
+	LostAtStore uint64                 `json:"lost_at_store"`                  // declared so: this store once had acked them
 }
 
 // Kind says what a finding is about.

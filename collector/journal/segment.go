@@ -108,10 +108,10 @@ func (e *extent) records() int64 {
 // no head names are void: their making failed, and nobody was told of them.
 //
 // Behind a damaged head the next lower segment follows, with all of its whole
-// commits.
-func chain(dir string, store wire.StoreID, ordinals []uint64, newest uint64, valid int64, readHead func(string) (head, error)) ([]extent, error) {
+// commits. Segments up to removed do not count any more.
+func chain(dir string, store wire.StoreID, ordinals []uint64, newest uint64, valid int64, removed uint64, readHead func(string) (head, error)) ([]extent, error) {
 	var out []extent
-	for newest != 0 {
+	for newest > removed {
 		e := extent{ordinal: newest, path: segmentPath(dir, newest), valid: valid}
 		e.head, e.headErr = readHead(e.path)
 		switch {
@@ -127,7 +127,7 @@ func chain(dir string, store wire.StoreID, ordinals []uint64, newest uint64, val
 			continue
 		}
 		i, _ := slices.BinarySearch(ordinals, newest)
-		if i == 0 {
+		if i == 0 || ordinals[i-1] <= removed {
 			break
 		}
 		newest = ordinals[i-1]
