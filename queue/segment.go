@@ -101,7 +101,7 @@ type file struct {
 	path string
 	os   *os.File    // what db writes to
 	info fs.FileInfo // of os, to see that path still names it
-	meta metaPage    // what is read
+	meta metaPage    // what is read; of a database only the page size, and tx, which is the writer's
 	size int64       // bytes of the pages in use
 	db   *bbolt.DB   // nil: sealed, only read
 
@@ -213,8 +213,9 @@ func (f *file) view(fn func(t *tree) error) error {
 	if err := f.broken(); err != nil {
 		return err
 	}
-	t := tree{src: f.os, what: "segment " + f.path, page: f.meta.pageSize, high: f.meta.high, tx: f.meta.tx, root: f.meta.root}
+	t := tree{src: f.os, what: "segment " + f.path, page: f.meta.pageSize}
 	if f.db == nil {
+		t.high, t.tx, t.root = f.meta.high, f.meta.tx, f.meta.root
 		return fn(&t)
 	}
 	return f.in(func(tx *bbolt.Tx) error {
