@@ -25,15 +25,15 @@ func auditCommand() *cobra.Command {
 		Use:   "audit",
 		Short: "Prove from every stored byte that nothing is missing and nothing is there twice",
 		Long: `Reads every record of the journal, checks every checksum, and accounts for each
-stream's numbers: stored, tombstoned (dropped, with the reason), pending (announced
-by the agent and not here yet), unexplained, doubled. It trusts no index and no
+stream's numbers: stored, tombstoned (dropped, with the reason), removed by retention,
+pending (announced by the agent and not here yet), unexplained, doubled. It trusts no index and no
 counter, changes nothing, and may run beside a collector.
 
 It exits 0 only if nothing is unexplained, doubled, lost or damaged; else 1, and
 names the stream, the numbers, the file and the place.
 
---json prints one object: ok, store, segments, records, bytes, streams [{agent, lane,
-epoch, base, w, stored, tombstoned {reason: count}, may_be_doubled, pending,
+--json prints one object: ok, store, segments, records, bytes, removed_records, streams [{agent, lane,
+epoch, base, w, stored, tombstoned {reason: count}, removed_by_retention, may_be_doubled, pending,
 unexplained, doubled, lost_at_store}] and findings [{kind, agent, lane, epoch,
 incarnation, from, to, file, offset, what}]; kind is missing, unexplained, doubled,
 lost-at-store, damaged or snapshot. If there are very many findings, more counts
@@ -121,6 +121,9 @@ func tombstones(counts map[wire.Reason]uint64) string {
 }
 
 func streamNotes(s *journal.StreamReport) (list []string) {
+	if s.Removed > 0 {
+		list = append(list, fmt.Sprintf("%d removed by retention", s.Removed))
+	}
 	if s.MayDouble > 0 {
 		list = append(list, fmt.Sprintf("%d may be doubled", s.MayDouble))
 	}

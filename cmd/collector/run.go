@@ -52,7 +52,8 @@ another collector has the folder the exit code is 75.`,
 
 // run is the daemon, until ctx ends or something it needs fails.
 func run(ctx context.Context, c config.Collector, log *slog.Logger) (err error) {
-	j, err := journal.Open(journal.Options{Dir: c.Dir, Logger: log, Replaces: c.Replaces.Stores, ReplacesAny: c.Replaces.Any})
+	j, err := journal.Open(journal.Options{Dir: c.Dir, Logger: log, Replaces: c.Replaces.Stores, ReplacesAny: c.Replaces.Any,
+		MaxAge: c.Retention.Age, MaxBytes: int64(c.Retention.Size)})
 	if err != nil {
 		return withCode(err)
 	}

@@ -18,8 +18,20 @@ type Collector struct {
 	Dir       string        // folder of the journal
 	Replaces  Replaces      // which other stores this one stands in for
 	Heartbeat time.Duration // 0: the collector's default
+	Retention Retention     // what the journal keeps
 	Log       Log
 }
+
+// Retention says what of the journal is kept; the zero value keeps everything.
+type Retention struct {
+	Age  time.Duration // how long messages are kept, 0: for ever
+	Size Size          // how large the journal may become, 0: without a limit
+}
+
+const (
+	minRetentionAge  = time.Minute
+	minRetentionSize = 16 << 20
+)
 
 // Replaces names the stores that a collector's store stands in for: an agent of
 // such a store sends here what it still has, and declares the rest.
@@ -55,12 +67,32 @@ func ParseCollector(file string, data []byte, env Lookup) (Collector, error) {
 			many(n, path)
 		},
 		"heartbeat": d.heartbeat(&c.Heartbeat),
-		"log":       d.log(&c.Log),
+		"retention": d.section(fields{
+			"age":  d.scalar(func(s string) (err error) { c.Retention.Age, err = retentionAge(s); return }),
+			"size": d.scalar(func(s string) (err error) { c.Retention.Size, err = retentionSize(s); return }),
+		}),
+		"log": d.log(&c.Log),
 	}, nil)
 	if len(d.problems) > 0 {
 		return Collector{}, d.problems
 	}
 	return c, nil
+}
+
+func retentionAge(s string) (time.Duration, error) {
+	d, err := ParseDuration(s)
+	if err == nil && time.Duration(d) < minRetentionAge {
+		err = fmt.Errorf("%s is too short; write at least %s, or leave it out to keep messages for ever", d, Duration(minRetentionAge))
+	}
+	return time.Duration(d), err
+}
+
+func retentionSize(s string) (Size, error) {
+	z, err := ParseSize(s)
+	if err == nil && z < minRetentionSize {
+		err = fmt.Errorf("%s is too small; write at least %s, or leave it out to have no limit", z, Size(minRetentionSize))
+	}
+	return z, err
 }
 
 // LoadCollector reads the file at path with the process's environment; see

@@ -70,14 +70,14 @@ log:
 
 func TestCollectorEveryKey(t *testing.T) {
 	a, b := wire.StoreID{ID: wire.NewID()}, wire.StoreID{ID: wire.NewID()}
-	file := "listen: localhost:1\nhttp: off\ndir: d\nreplaces: [" + a.String() + ", '" + b.String() + "']\nheartbeat: {interval: 1s}\nlog: {level: debug}\n"
+	file := "listen: localhost:1\nhttp: off\ndir: d\nreplaces: [" + a.String() + ", '" + b.String() + "']\nheartbeat: {interval: 1s}\nretention: {age: 720h, size: 100GiB}\nlog: {level: debug}\n"
 	got, err := ParseCollector("c.yaml", []byte(file), env(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Collector{
 		Listen: "localhost:1", Dir: "d", Replaces: Replaces{Stores: []wire.StoreID{a, b}},
-		Heartbeat: time.Second, Log: Log{Level: -4, Format: LogAuto},
+		Heartbeat: time.Second, Retention: Retention{720 * time.Hour, 100 << 30}, Log: Log{Level: -4, Format: LogAuto},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
