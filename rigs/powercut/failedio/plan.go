@@ -126,7 +126,7 @@ func modes(k lossy.Kind) []Mode {
 		list = append(list, Mode{Errno: syscall.EIO, Done: true})
 	}
 	switch k {
-	case lossy.OpRead, lossy.OpWrite, lossy.OpSync:
+	case lossy.OpRead, lossy.OpPageIn, lossy.OpWrite, lossy.OpSync:
 		list = append(list, Mode{Errno: syscall.EIO, Lasting: true, All: true})
 	}
 	switch k {

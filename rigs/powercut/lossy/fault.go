@@ -16,7 +16,8 @@ const (
 	OpStat                // attributes are asked for, or changed
 	OpOpen                // of a file that exists
 	OpCreate              // of a file
-	OpRead                // by read, or of a page of a mapped file
+	OpRead                // by a call of the process; where pages are cached, also for the cache
+	OpPageIn              // of a mapped file; only of a mount without caches
 	OpWrite               //
 	OpSync                // of a file
 	OpSyncDir             // of a folder
@@ -31,7 +32,7 @@ const (
 
 // String returns the kind's name.
 func (k Kind) String() string {
-	return [...]string{"lookup", "stat", "open", "create", "read", "write", "sync", "sync of a folder", "close", "rename", "unlink",
+	return [...]string{"lookup", "stat", "open", "create", "read", "page-in", "write", "sync", "sync of a folder", "close", "rename", "unlink",
 		"mkdir", "resize", "list"}[k]
 }
 
@@ -41,7 +42,7 @@ const Insisting = 2 * time.Millisecond
 
 // Insists reports whether the kernel asks a second time before it tells anyone
 // that an operation failed: for a name that it knew, for a page of a mapped file.
-func (k Kind) Insists() bool { return k == OpLookup || k == OpRead }
+func (k Kind) Insists() bool { return k == OpLookup || k == OpPageIn }
 
 // Op is an operation that is about to be done.
 type Op struct {

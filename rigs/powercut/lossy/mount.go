@@ -296,8 +296,11 @@ func (f *files) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse
 }
 
 func (f *files) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
-	got := 0
-	errno := f.d.look(f.d.faulty(OpRead, in.NodeId, "", func() syscall.Errno {
+	kind, got := OpRead, 0
+	if f.uncached && in.ReadFlags&fuse.READ_LOCKOWNER == 0 { // a process that reads is its locks' owner, the page cache is none
+		kind = OpPageIn
+	}
+	errno := f.d.look(f.d.faulty(kind, in.NodeId, "", func() syscall.Errno {
 		n, errno := f.at(in.NodeId)
 		if errno == 0 {
 			got = n.content.read(buf, int64(in.Offset))
