@@ -14,7 +14,6 @@ import (
 
 	"github.com/fieldpost/fieldpost/collector/journal"
 	"github.com/fieldpost/fieldpost/internal/config"
-	"github.com/fieldpost/fieldpost/internal/daemon"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -47,11 +46,8 @@ those that are left out.`,
 				return err
 			}
 			r, err := journal.Audit(cmd.Context(), c.Dir)
-			if cmd.Context().Err() != nil {
-				return daemon.WithCode(daemon.TryLater, fmt.Errorf("interrupted: %w", err))
-			}
 			if err != nil {
-				return withCode(err)
+				return interrupted(cmd, err)
 			}
 			if asJSON {
 				e := json.NewEncoder(cmd.OutOrStdout())

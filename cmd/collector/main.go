@@ -1,7 +1,7 @@
 // Command collector is Fieldpost's collector as a daemon, and the commands that
 // read what it has stored.
 //
-//	agents --framed TCP--> collector run --journal in DIR--> tail, export, audit
+//	agents --framed TCP--> collector run --journal in DIR--> tail, export, audit, verify, backup
 //	                          |  ^
 //	               /metrics --+  | DIR/control
 //	                          collector agents
@@ -36,9 +36,10 @@ knows which of them are alive. It also reads what is stored.
   collector agents
   collector tail -f --agent pump-7
   collector export --format jsonl --since 24h > yesterday.jsonl
-  collector audit`,
+  collector audit
+  collector backup /backup/today`,
 	}
-	c.AddCommand(runCommand(), agentsCommand(), tailCommand(), exportCommand(), auditCommand(),
+	c.AddCommand(runCommand(), agentsCommand(), tailCommand(), exportCommand(), auditCommand(), verifyCommand(), backupCommand(),
 		validateCommand(), daemon.VersionCommand("collector"))
 	c.AddCommand(demo.Commands()...)
 	return c

@@ -26,6 +26,8 @@ var (
 	ErrDamaged = errors.New("the journal is damaged")
 	// ErrRemoved is returned to a reading that retention has overtaken.
 	ErrRemoved = errors.New("retention removed segments while they were read; begin again")
+	// ErrExists is returned by Backup for a place that is taken.
+	ErrExists = errors.New("a backup needs a folder that is not there or is empty")
 	// ErrCursor is returned for a cursor that this journal did not give, or whose
 	// place it does not hold any more.
 	ErrCursor = errors.New("the cursor does not point into this journal")
