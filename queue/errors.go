@@ -43,6 +43,14 @@ var (
 	ErrNotAQueue = errors.New("not a queue")
 )
 
+// uncertain is ErrUncertain with its cause. What is refused because of it is
+// refused because of the cause: that is certain.
+type uncertain struct{ cause error }
+
+func (e *uncertain) Error() string        { return ErrUncertain.Error() + ": " + e.cause.Error() }
+func (e *uncertain) Unwrap() error        { return e.cause }
+func (e *uncertain) Is(target error) bool { return target == ErrUncertain }
+
 // damage is a file, or a record in one, that does not read as it was written:
 // reading it again gives the same, unlike an error of the system.
 type damage struct {

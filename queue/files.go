@@ -32,7 +32,7 @@ type files struct {
 	open     []*file             // older ones, the last used at the end
 	ahead    []block             // what the last read brought, verified
 	salvaged map[uint64][]extent // by ordinal, of files whose database is damaged
-	tries    map[uint64]int      // by ordinal, searches that met an error of the system
+	tries    map[uint64]int      // by ordinal, attempts that met an error of the system
 	before   map[uint64]uint64   // by ordinal, bytes of batches before the segment
 }
 
@@ -98,6 +98,9 @@ func (fs *files) read(s *state, n wire.Seq) ([]block, error) {
 		blocks, err = fs.readSegment(s, i, n)
 	}
 	if g := (*gap)(nil); errors.As(err, &g) && g.reason == wire.ReasonCorrupt {
+		if isUnreadable(g.cause) && fs.try(fs.segs[i].ordinal) < salvageTries && !fs.look {
+			return nil, fmt.Errorf("segment %s cannot be read now: %w", fs.segs[i].name(), g.cause)
+		}
 		if i == len(fs.segs)-1 && !fs.look { // never written again; searched once it is not the tail any more
 			fs.tail.abandon(err)
 			return nil, fmt.Errorf("%w: %w", errTailLost, err)
@@ -109,6 +112,16 @@ func (fs *files) read(s *state, n wire.Seq) ([]block, error) {
 	}
 	fs.ahead = blocks
 	return blocks, nil
+}
+
+// try counts the attempts to read a segment that the system answered with an
+// error.
+func (fs *files) try(ordinal uint64) int {
+	if fs.tries == nil {
+		fs.tries = map[uint64]int{}
+	}
+	fs.tries[ordinal]++
+	return fs.tries[ordinal]
 }
 
 // readSegment is one attempt.

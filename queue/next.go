@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	smallBatch = 16 << 10 // a smaller batch is sent together with small neighbours
+	smallBatch = 16 << 10 // bytes of records; a smaller batch is sent together with small neighbours
 	packedSize = 64 << 10 // bytes of records up to which they are
 )
 
@@ -44,7 +44,7 @@ func (q *Queue) Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, bool, error) {
 		if err == nil {
 			e.To = min(blocks[0].last, limit)
 			e.Batch = blocks[0].data
-			if packed := pack(blocks, n, limit); packed != nil {
+			if packed := pack(blocks, n, limit, q.cfg.Codec); packed != nil {
 				e.Batch, e.To = packed.data, packed.last
 			}
 			return e, true, nil
@@ -117,45 +117,40 @@ func frame(s *state, n wire.Seq) (e wire.Entry, limit wire.Seq) {
 	return e, e.To
 }
 
-// pack joins small neighbours into one larger batch as it is sent; nil if there
-// is nothing to join. Only whole batches of one birth and one incarnation are.
-func pack(blocks []block, n, limit wire.Seq) *block {
-	if len(blocks) < 2 || blocks[0].first != n || blocks[0].last > limit || len(blocks[0].data) >= smallBatch {
+// pack joins small neighbours into one larger batch as it is sent, compressed as
+// the lane is; nil if there is nothing to join. Only whole batches of one birth
+// and one incarnation are.
+func pack(blocks []block, n, limit wire.Seq, codec wire.Codec) *block {
+	if len(blocks) < 2 || blocks[0].first != n || blocks[0].last > limit {
 		return nil
 	}
-	first, err := wire.ParseBatch(blocks[0].data)
-	if err != nil {
-		return nil
-	}
-	h := first.BatchHeader
-	k, size := 1, first.Raw
-	for ; k < len(blocks) && size < packedSize; k++ {
+	var h wire.BatchHeader
+	var records []byte
+	k := 0
+	for ; k < len(blocks) && len(records) < packedSize; k++ {
 		b := blocks[k]
-		if b.first != blocks[k-1].last+1 || b.last > limit || len(b.data) >= smallBatch {
+		if k > 0 && b.first != blocks[k-1].last+1 || b.last > limit {
 			break
 		}
 		p, err := wire.ParseBatch(b.data)
-		if err != nil || p.Epoch != h.Epoch || p.Incarnation != h.Incarnation || p.Codec != h.Codec || p.Codec != wire.CodecNone {
+		if err != nil || p.Raw >= smallBatch || k > 0 && (p.Epoch != h.Epoch || p.Incarnation != h.Incarnation) {
 			break
 		}
-		size += p.Raw
+		if records, err = p.AppendRecords(records); err != nil {
+			break
+		}
+		if k == 0 {
+			h = p.BatchHeader
+			h.Count = 0
+		}
 		h.Count += p.Count
 	}
-	if k == 1 {
+	if k < 2 {
 		return nil
 	}
-	records := make([]byte, 0, size)
-	for _, b := range blocks[:k] {
-		records = append(records, recordsOf(b.data)...)
-	}
-	out := block{first: h.First, last: h.Last()}
-	out.data = wire.AppendBatch(make([]byte, 0, size+len(blocks[0].data)), h, records)
-	return &out
+	h.Codec = codec
+	return &block{h.First, h.Last(), wire.AppendBatch(nil, h, records)}
 }
-
-// recordsOf returns the records of a verified batch that is not compressed. They
-// stand between the header with the lane's name and the checksum.
-func recordsOf(data []byte) []byte { return data[60+int(data[5]) : len(data)-4] }
 
 // giveUp commits a tombstone for numbers that cannot be had any more. Numbers of
 // a missing file wait for a welcome (rule 12): before it, a lane does not know

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -201,9 +202,15 @@ func (q *Queue) pack(c *change, g *group) {
 	live := c.state.live()
 	var count uint32
 	seal := func(records []byte) {
-		h := wire.BatchHeader{Lane: q.cfg.Lane, Epoch: c.state.epoch, Incarnation: live, First: c.state.next, Count: count}
-		data := make([]byte, 0, len(records)+128)
-		c.keep(block{h.First, h.Last(), wire.AppendBatch(data, h, records)})
+		h := wire.BatchHeader{Lane: q.cfg.Lane, Epoch: c.state.epoch, Incarnation: live, First: c.state.next, Count: count, Codec: q.cfg.Codec}
+		var data []byte
+		if h.Codec == wire.CodecNone {
+			data = wire.AppendBatch(make([]byte, 0, len(records)+128), h, records)
+		} else { // it needs more room on the way than in the end
+			q.packed = wire.AppendBatch(q.packed[:0], h, records)
+			data = bytes.Clone(q.packed)
+		}
+		c.keep(block{h.First, h.Last(), data})
 		c.state.accepted += uint64(count)
 		count = 0
 	}
@@ -229,6 +236,9 @@ func (q *Queue) pack(c *change, g *group) {
 	}
 	if q.raw = raw; cap(raw) > 4*batchTarget {
 		q.raw = nil
+	}
+	if cap(q.packed) > 4*batchTarget {
+		q.packed = nil
 	}
 }
 

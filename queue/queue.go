@@ -32,6 +32,7 @@ type Config struct {
 	Agent       wire.AgentID  // whose lane it is; a folder of another agent is refused
 	Lane        wire.Lane     // the lane's name; likewise
 	SegmentSize int64         // bytes of a segment file, 0: 64 MiB, at least 64 KiB; one large Put may make one larger
+	Codec       wire.Codec    // how batches are compressed; one that does not get smaller is left as it is
 	AckDelay    time.Duration // how long an ack may wait for a commit to ride with before it is committed alone, 0: 200 ms
 	Synced      func()        // called after every commit that shows something new; must not block; may be nil
 	Logger      *slog.Logger  // nil: discards
@@ -58,7 +59,9 @@ type Queue struct {
 	strays   []segment     // files of rotations that failed after the rename
 	doubted  bool          // a sync failed in this process: no clean mark
 	ballast  ballast       // for a full disk
+	stale    int           // welcomes in a row that answered a hello which was too old to decide by
 	raw      []byte        // scratch: the records of one batch
+	packed   []byte        // scratch: one batch, while it is compressed
 	closeErr error         // read after ended
 
 	mu           sync.Mutex

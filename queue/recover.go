@@ -40,10 +40,7 @@ func (q *Queue) recover(ctx context.Context) error {
 		q.ordinal = segs[len(segs)-1].ordinal
 	}
 	r := recovery{dir: dir, lane: q.cfg.Lane, agent: q.cfg.Agent, segs: segs, now: time.Now}
-	if err := r.run(); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
+	if err := r.run(ctx); err != nil {
 		return err
 	}
 	if err := r.returned(); err != nil {
@@ -166,13 +163,18 @@ func (r *recovery) path(ordinal uint64) string {
 
 // run finds the newest file whose state can be read, and takes over what later
 // ones still have.
-func (r *recovery) run() error {
+func (r *recovery) run(ctx context.Context) error {
 	r.change = &change{state: state{oldest: 1, next: 1, commit: 1}}
 	for len(r.segs) > 0 {
 		seg := r.segs[len(r.segs)-1]
 		err := r.adopt(seg, false)
 		for try := 1; isUnreadable(err) && try < salvageTries; try++ {
-			err = r.adopt(seg, false)
+			select {
+			case <-time.After(tryPause):
+				err = r.adopt(seg, false)
+			case <-ctx.Done():
+				return fmt.Errorf("segment %s: %w; %w", seg.name(), err, ctx.Err())
+			}
 		}
 		if isDamage(err) && !isUnreadable(err) {
 			err = r.cutOff(seg, err)
@@ -199,7 +201,7 @@ func (r *recovery) run() error {
 	if s.epoch.IsZero() {
 		s.epoch = wire.Epoch{ID: wire.NewID()}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // cutOff takes the newest transaction of the newest file back, which does not

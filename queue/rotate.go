@@ -30,7 +30,7 @@ func (q *Queue) rotate(c *change) error {
 	if err != nil {
 		if named {
 			q.strays = append(q.strays, seg)
-			return fmt.Errorf("%w: new segment %s: %w", ErrUncertain, seg.name(), err)
+			return &uncertain{fmt.Errorf("new segment %s: %w", seg.name(), err)}
 		}
 		return fmt.Errorf("new segment %s: %w", seg.name(), err)
 	}

@@ -187,6 +187,13 @@ func TestRule2MemoryWentBack(t *testing.T) {
 		m.W, m.Beyond, m.FPCommon = 8, true, l.fp(3)
 		said := l.Streams()
 		l.put(4, 5) // while the welcome was on its way
+		// A copy of the folder made since the hello could have sent them: only a
+		// newer hello can tell, or that there is never one new enough.
+		for range maxStale {
+			if _, err := l.Welcome(context.Background(), storeA, said, []wire.Match{m}); err == nil {
+				t.Fatal("the first welcome to an old hello is believed")
+			}
+		}
 		r, err := l.Welcome(context.Background(), storeA, said, []wire.Match{m})
 		if err != nil || r[0].Base != 3 || r[0].Next != 6 || r[0].Boundaries[1].First != 4 {
 			t.Fatalf("resume %+v, %v", r, err)

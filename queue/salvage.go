@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/fieldpost/fieldpost/internal/durable"
 	"github.com/fieldpost/fieldpost/wire"
@@ -22,9 +23,13 @@ type extent struct {
 	sum         [4]byte // the batch's checksum
 }
 
-// salvageTries is how often a file may fail to be read by the system before what
-// is not found in it counts as lost.
-const salvageTries = 5
+// salvageTries is how often a file may fail to be read by the system before it is
+// searched, and before what is not found then counts as lost. An opening pauses
+// between them.
+const (
+	salvageTries = 5
+	tryPause     = time.Second
+)
 
 var batchMagic = []byte("FPB\x01")
 
@@ -147,10 +152,10 @@ func (fs *files) salvage(s *state, i int, g *gap) ([]block, error) {
 	if !ok {
 		var err error
 		found, err = scan(path, fs.lane)
-		if fs.tries == nil {
-			fs.tries, fs.salvaged = map[uint64]int{}, map[uint64][]extent{}
+		if fs.salvaged == nil {
+			fs.salvaged = map[uint64][]extent{}
 		}
-		if fs.tries[seg.ordinal]++; err != nil && fs.tries[seg.ordinal] < salvageTries {
+		if err != nil && fs.try(seg.ordinal) < 2*salvageTries {
 			return nil, fmt.Errorf("segment %s cannot be read now: %w", path, err)
 		}
 		if err := keepCopy(fs.dir, seg.name()); err != nil {

@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/fieldpost/fieldpost/internal/durable"
+	"github.com/fieldpost/fieldpost/internal/sabotage"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -255,11 +256,11 @@ func (f *file) commit(proof bool, fn func(tx *bbolt.Tx) error) error {
 		}
 		return err
 	}
-	if err := durable.Ahead(durable.Sync, f.path); err != nil {
+	if err := durable.Ahead(durable.Sync, f.path); err != nil && !sabotage.DeafSync {
 		return err
 	}
 	// The pages and the meta page together: see metapage.go.
-	if err := f.db.Sync(); err != nil {
+	if err := f.db.Sync(); err != nil && !sabotage.DeafSync {
 		return fmt.Errorf("sync %s: %w", f.path, err)
 	}
 	return nil

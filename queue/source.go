@@ -32,6 +32,11 @@ func (q *Queue) told(s *state) wire.StreamState {
 	return wire.StreamState{Lane: q.cfg.Lane, Epoch: s.epoch, Next: s.next, Acked: s.acked(), Boundaries: s.history}
 }
 
+// maxStale is how many hellos in a row may be too old to tell a copy of the
+// folder, made since then, from a memory that went back. Under steady traffic each
+// hello is old when it is answered; a memory that went back must not wait for ever.
+const maxStale = 3
+
 // maxTold is how many boundaries one hello tells; tests lower it.
 var maxTold = wire.MaxHelloBounds
 
@@ -88,6 +93,11 @@ func (q *Queue) Welcome(ctx context.Context, store wire.StoreID, said []wire.Str
 		if said[0].Epoch != old.epoch {
 			return false, fmt.Errorf("lane %s: the welcome answers epoch %s, the lane is in %s by now; connect again", q.cfg.Lane, said[0].Epoch, old.epoch)
 		}
+		if matches[0].Beyond && said[0].Next < old.next && q.stale < maxStale {
+			q.stale++
+			return false, fmt.Errorf("lane %s: the store has numbers of this opening from %d on, and the lane has written such since its hello: whether they are the same, the next hello tells; connect again", q.cfg.Lane, said[0].Next)
+		}
+		q.stale = 0
 		v = decide(&old, said[0], matches[0], func(n wire.Seq) (wire.Fingerprint, bool) { return q.files.fingerprint(&old, n) }, func() wire.Epoch { return wire.Epoch{ID: wire.NewID()} })
 		s := &c.state
 		if v.relabel == 0 && v.epoch == s.epoch && store == s.store {

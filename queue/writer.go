@@ -246,6 +246,9 @@ func (q *Queue) commit(c *change) error {
 	case certain && !errors.Is(rerr, ErrUncertain):
 		return q.fail(err)
 	}
+	if u := (*uncertain)(nil); errors.As(rerr, &u) {
+		rerr = u.cause
+	}
 	return q.doubt(c, fmt.Errorf("%w, and then: %w", err, rerr))
 }
 
@@ -280,11 +283,12 @@ func (q *Queue) doubt(c *change, cause error) error {
 		q.backoff = firstBackoff
 	}
 	q.stuck, q.retryAt = c, time.Now().Add(q.backoff)
-	q.fail(cause)
-	if errors.Is(cause, ErrUncertain) {
-		return cause
+	u, ok := cause.(*uncertain)
+	if !ok {
+		u = &uncertain{cause}
 	}
-	return fmt.Errorf("%w: %w", ErrUncertain, cause)
+	q.fail(u.cause)
+	return u
 }
 
 // retry tries once more to store what is uncertain, in a new file.
@@ -294,7 +298,7 @@ func (q *Queue) retry() {
 	if err := q.rotate(c); err != nil {
 		q.backoff = min(2*q.backoff, lastBackoff)
 		q.retryAt = time.Now().Add(q.backoff)
-		q.fail(err)
+		q.doubt(c, err)
 		return
 	}
 	q.stuck = nil
