@@ -173,6 +173,7 @@ func (j *Journal) open() error {
 	if j.removed, err = readRemoval(dir, j.identity.Store); err != nil {
 		j.log.Error("what retention has removed is not known any more; audit calls it damage", "error", err)
 	}
+	j.makeNote()
 	j.reader = &Reader{dir: dir, identity: j.identity, heads: map[uint64]head{}}
 	if j.markFile, err = openMark(j.disk, filepath.Join(dir, markName)); err != nil {
 		return err

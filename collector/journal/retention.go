@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 )
@@ -45,15 +46,28 @@ func (j *Journal) keep(now time.Time) time.Duration {
 
 // retain does what keep says. more: there is more to remove.
 func (j *Journal) retain(now time.Time) (more bool, err error) {
-	if err := j.turn(now); err != nil {
-		return false, err
-	}
+	err = j.turn(now) // a full disk takes no new segment, and needs the rest all the more
 	if n := j.expired(now); n > 0 {
 		if err := j.remove(n, now); err != nil {
 			return false, err
 		}
 	}
-	return j.unlink()
+	more, uerr := j.unlink()
+	return more, errors.Join(err, uerr)
+}
+
+// makeNote makes room for the note of what will be removed, so that removing works
+// on a disk that has become full.
+func (j *Journal) makeNote() {
+	if j.opts.MaxAge <= 0 && j.opts.MaxBytes <= 0 {
+		return
+	}
+	if _, err := os.Stat(filepath.Join(j.opts.Dir, removedName)); err == nil {
+		return
+	}
+	if err := writeRemoval(j.disk, j.opts.Dir, j.identity.Store, &removal{}); err != nil {
+		j.log.Warn("no room could be made for the note of what retention removes; it is tried again when there is something to remove", "error", err)
+	}
 }
 
 // turn begins a new segment when the newest one has become old enough, so that
