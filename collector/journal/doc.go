@@ -24,6 +24,7 @@
 //     without anything but their data going with them (rule 7), and so that a
 //     journal opens by its newest segment alone
 //   - synced: how far the journal is synced, for readers beside the collector
+//   - removed: what retention has removed, noted before it goes
 //
 // What it promises: what was answered is on disk (with the assumptions of
 // docs/DURABILITY.md); a commit is there as a whole or not at all; a failed fsync
@@ -32,8 +33,12 @@
 // costs what it held and no more, is named, and never lowers a watermark (rule 7);
 // and [Audit] finds every record that was removed, repeated or changed.
 //
-// What it does not: one process at a time writes it; nothing is deleted from it;
-// reading by time or by agent reads all of it.
+// Retention, by age or by size, removes the oldest segments whole; the newest
+// one's snapshot keeps what was known (retention.go). [Verify] reads every byte,
+// [Backup] makes a copy of a journal in use that a collector can start from.
+//
+// What it does not: one process at a time writes it; single messages are not
+// deleted from it; reading by time or by agent reads all of it.
 //
 // Every record has an index, one more than the record before it, and says what
 // numbers the record before it settled, so that a lost record is noticed and
