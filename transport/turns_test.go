@@ -178,7 +178,7 @@ func TestEqualsTakeTurns(t *testing.T) {
 		line.Buffer(64 << 10)
 		a, b := newSource("a", 100_000, 100), newSource("b", 500, 20_000)
 		cfg := testConfig(line.Dial)
-		cfg.Lanes = map[wire.Lane]LanePolicy{"a": {Priority: 3}, "b": {Priority: 3}}
+		cfg.Lanes = map[wire.Lane]LanePolicy{"a": {Priority: 3}, "b": {Priority: 3}, "late": {Priority: 3}}
 		r := start(t, cfg, a, b)
 		time.Sleep(time.Minute)
 		sum := storedBytes(c.store, map[wire.Lane]int{"a": 100_000, "b": 500})
@@ -253,6 +253,44 @@ func TestAShrunkenFlowGoesOn(t *testing.T) {
 	}
 	if !f.pong(f.marks[0].nonce, now.Add(time.Millisecond)) || !f.room(false) || f.pong(7, now) {
 		t.Errorf("%+v", f)
+	}
+}
+
+// The first bytes fill a very slow line; how long the empty one takes is known.
+func TestAVerySlowLine(t *testing.T) {
+	bubble(t, func(t *testing.T, c *fakeCollector) {
+		line := overLine(t, c)
+		c.interval = 10 * time.Second
+		slowLine(line.Faults)
+		line.Rate(faultnet.Up, 20_000)
+		bulk, urgent := newSource("bulk", 20_000, 500), newSource("alarms", 0, 0)
+		cfg := testConfig(line.Dial)
+		cfg.Lanes = map[wire.Lane]LanePolicy{"alarms": {Priority: 1}}
+		r := start(t, cfg, bulk, urgent)
+		took := alarms(t, r, c, urgent, 30*time.Second, 10*time.Second, 10*time.Second)
+		t.Log("alarms took", took)
+		for _, d := range took { // a fragment alone takes 0.8 s
+			if d > 1300*time.Millisecond {
+				t.Errorf("an alarm took %s", d)
+			}
+		}
+	})
+}
+
+// What is urgent finds room where nothing else does.
+func TestTheFlowHasRoomForWhatIsUrgent(t *testing.T) {
+	now := time.Now()
+	f := newFlow(true)
+	f.put(nil, flowFirst, now)
+	if f.room(false) || !f.room(true) {
+		t.Errorf("room %t, for what is urgent %t", f.room(false), f.room(true))
+	}
+	f.put(nil, flowFirst, now)
+	if f.room(true) {
+		t.Error("room for any amount that is urgent")
+	}
+	if off := newFlow(false); !off.room(false) || len(off.put(nil, 1<<30, now)) > 0 || !off.room(false) {
+		t.Error("lanes that are equal are held back")
 	}
 }
 

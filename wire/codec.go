@@ -139,7 +139,7 @@ func (x *expander) expand(dst []byte, c Codec, stored []byte, raw int) ([]byte, 
 	case CodecZstd:
 		if x.zstd == nil {
 			x.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(true),
-				zstd.WithDecoderMaxMemory(MaxBatch), zstd.WithDecoderMaxWindow(maxZstdWindow))
+				zstd.WithDecoderMaxMemory(maxZstdWindow), zstd.WithDecoderMaxWindow(maxZstdWindow))
 		}
 		if err == nil {
 			out, err = x.zstd.DecodeAll(stored, room)
