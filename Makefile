@@ -9,7 +9,7 @@ N       ?= 200
 RACE    := $(shell CGO_ENABLED=1 sh -c '$(GO) env CC | xargs which' >/dev/null 2>&1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test e2e-long fmt lint fuzz bench powercut failedio demo clean
+.PHONY: help build test sim e2e-long fmt lint fuzz bench powercut failedio demo clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ test: ## run all tests (unit tests with the race detector where a C compiler is)
 	FIELDPOST_SABOTAGE=nodedupe $(GO) test -tags fieldpost_sabotage -run '^TestSabotage' ./collector/journal
 	cd internal/embedder && $(GO) test ./...
 	cd bench && $(GO) vet ./... && $(GO) test -count=1 ./...
+
+sim: ## play N=100000 seeded schedules of agents and a collector in one bubble; failures print the seed and a log
+	$(GO) test -count=1 -timeout 0 -v -run '^TestSchedules$$' ./internal/sim -schedules $(if $(filter command,$(firstword $(origin N))),$(N),100000) -again 200
 
 e2e-long: ## kill agent and collector ROUNDS=300 times each, over real binaries
 	$(GO) test -timeout 6h -v ./internal/e2e -rounds $(ROUNDS)

@@ -4,11 +4,31 @@
 // after it everything is healed, everything must drain, and package oracle
 // compares what was accepted with what is stored.
 //
-// A kill is a copy: when every goroutine of the bubble is blocked, the folder is
-// copied as it is, the old process is cut off for ever, and a new one opens the
-// copy. A message whose Send had not returned by then is uncertain.
+//	machine ----- line -----+
+//	  disk: folder          +-- center: collector, store
+//	machine ----- line -----+             disk: journal (every third schedule)
+//	(perhaps a clone)
+//
+// What may happen: links are cut, stalled, half open, one-way, slow; processes are
+// restarted and killed; steps on either side's disk fail, once or for a while;
+// folders are put back and cloned; a journal is set back, a store replaced by
+// another. A kill is a copy: when every goroutine of the bubble is blocked, or, by
+// a hook of package durable, between two steps on the disk, the folder is copied as
+// it is; the old process is cut off for ever, and what it answers from then on
+// counts as uncertain; a new one opens the copy.
+//
+// What must hold: package oracle's verdict; nothing is missing but what a true
+// declaration names, and then only where a store was set back or replaced; no lane
+// forks unless something was copied; no tombstone, no quarantine; the audit finds
+// nothing else. What is never seen is no proof: the histories that must be among
+// 2,000 schedules are counted, by what the product says and does.
+//
+// What it does not do: power cuts (rigs/powercut), damaged files, a process whose
+// memory goes back (an opening always begins a new incarnation, so this cannot be
+// had from outside), limits of lanes.
 //
 // A failure prints its seed and its log of events. `go test ./internal/sim -seed
-// N` plays that schedule again; the order in which goroutines run is not the
-// seed's, so a rare failure may take -count.
+// N` plays that schedule again, with the same random ids; the order in which
+// goroutines run is not quite the seed's (docs/RELIABILITY.md says how often a
+// schedule goes the same way), so a rare failure may take -count.
 package sim

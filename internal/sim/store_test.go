@@ -4,33 +4,45 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/internal/faultnet"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
 // slowStore takes its time before and after each transaction, so that a kill of
 // the collector finds some that are not made yet, and some that are made and not
-// answered. A killed one makes no more of them.
+// answered. A killed one makes no more of them. It knows who has come.
 type slowStore struct {
 	collector.Store
+	w      *world
 	pause  func() time.Duration
 	killed atomic.Bool
+
+	mu     sync.Mutex
+	who    map[collector.Session]wire.Instance
+	opened map[wire.Instance]map[wire.Lane]bool // by resumes
+	failed bool                                 // the last transaction
 }
 
 var errKilled = errors.New("this collector was killed")
 
-func newSlowStore(s collector.Store, seed uint64) *slowStore {
+func newSlowStore(w *world, s collector.Store, seed uint64) *slowStore {
 	var n atomic.Uint64
-	return &slowStore{Store: s, pause: func() time.Duration {
-		r := rand.New(rand.NewPCG(seed, n.Add(1)))
-		if r.IntN(2) == 0 {
-			return 0
-		}
-		return time.Duration(r.Int64N(int64(500 * time.Millisecond)))
-	}}
+	return &slowStore{
+		Store: s, w: w,
+		pause: func() time.Duration {
+			r := rand.New(rand.NewPCG(seed, n.Add(1)))
+			if r.IntN(2) == 0 {
+				return 0
+			}
+			return time.Duration(r.Int64N(int64(500 * time.Millisecond)))
+		},
+		who: map[collector.Session]wire.Instance{}, opened: map[wire.Instance]map[wire.Lane]bool{},
+	}
 }
 
 // transaction runs f between two pauses.
@@ -41,6 +53,7 @@ func transaction[T any](s *slowStore, f func() (T, error)) (T, error) {
 		return none, errKilled
 	}
 	v, err := f()
+	s.outcome(err)
 	time.Sleep(s.pause())
 	if s.killed.Load() {
 		return none, errKilled
@@ -48,14 +61,81 @@ func transaction[T any](s *slowStore, f func() (T, error)) (T, error) {
 	return v, err
 }
 
+// outcome notes whether the store's disk fails.
+func (s *slowStore) outcome(err error) {
+	for _, protocol := range []error{collector.ErrFenced, collector.ErrUnknown, collector.ErrConflict, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, protocol) {
+			return
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.killed.Load():
+	case err != nil && !s.failed:
+		s.w.saw("collector: a failing disk fails a transaction")
+	case err == nil && s.failed:
+		s.w.saw("collector: commits again by itself")
+	}
+	s.failed = err != nil
+}
+
 func (s *slowStore) Hello(ctx context.Context, h collector.Hello) (collector.Grant, error) {
-	return transaction(s, func() (collector.Grant, error) { return s.Store.Hello(ctx, h) })
+	g, err := transaction(s, func() (collector.Grant, error) { return s.Store.Hello(ctx, h) })
+	if err == nil {
+		s.mu.Lock()
+		s.who[collector.Session{Agent: h.Agent, Session: g.Session}] = h.Instance
+		s.mu.Unlock()
+		s.w.greeted(h, g)
+	}
+	return g, err
 }
 
 func (s *slowStore) Resume(ctx context.Context, id collector.Session, r wire.Resume) (wire.Seq, error) {
-	return transaction(s, func() (wire.Seq, error) { return s.Store.Resume(ctx, id, r) })
+	seq, err := transaction(s, func() (wire.Seq, error) { return s.Store.Resume(ctx, id, r) })
+	if err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		i := s.who[id]
+		if s.opened[i] == nil {
+			s.opened[i] = map[wire.Lane]bool{}
+		}
+		s.opened[i][r.Lane] = true
+	}
+	return seq, err
 }
 
 func (s *slowStore) Append(ctx context.Context, id collector.Session, list []collector.Append) ([]collector.Answer, error) {
 	return transaction(s, func() ([]collector.Answer, error) { return s.Store.Append(ctx, id, list) })
+}
+
+// resumed reports whether all lanes of a process have opened their streams.
+func (s *slowStore) resumed(i wire.Instance) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.opened[i]) == len(lanes)
+}
+
+// greeted notes what a hello shows: a store that holds more than the process
+// that sent it has acks of, on a line that has lost bytes since its last hello,
+// means that an ack was lost.
+func (w *world) greeted(h collector.Hello, g collector.Grant) {
+	w.mu.Lock()
+	l := w.alive[h.Instance]
+	w.mu.Unlock()
+	if l == nil {
+		return
+	}
+	lost := l.line.Lost(faultnet.Down)
+	before, again := l.lost.Swap(lost), l.greeted.Swap(true)
+	if !again || lost == before {
+		return
+	}
+	for _, s := range l.a.Status().Lanes {
+		for i := range h.Streams {
+			if m := g.Matches[i]; string(h.Streams[i].Lane) == s.Lane && m.Found && m.Common == m.W && m.W > s.Acked {
+				w.saw("lost ack")
+			}
+		}
+	}
 }

@@ -1,0 +1,56 @@
+package sim
+
+import (
+	"hash/fnv"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+)
+
+// enoughForAll is how many schedules must have had all that is required.
+const enoughForAll = 2000
+
+// required returns what must have happened among many schedules, counted by what
+// the product said and did, not by what a schedule meant to do.
+func required() []string {
+	list := []string{
+		"lost ack",
+		"stalled peer noticed",
+		"half-open link noticed",
+		"fork",
+		"two clones: duplicate identity",
+		"store behind: what it lost is sent again",
+		"store behind: what is lost is declared",
+		"another store: told what the old one has",
+		"different store: nothing is sent",
+		"agent: a failing disk refuses",
+		"agent: an answer is uncertain",
+		"agent: accepts again by itself",
+		"agent: a failing disk keeps it from opening",
+		"collector: a failing disk fails a transaction",
+		"collector: commits again by itself",
+		"collector: a failing disk keeps it from opening",
+	}
+	for side, phases := range turnover {
+		for _, phase := range phases {
+			list = append(list, side+" dies ahead of: "+phase)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+func sorted(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }
+
+// digest returns a checksum of the log of events.
+func (w *world) digest() uint64 {
+	h := fnv.New64a()
+	for _, line := range w.events {
+		io.WriteString(h, port.ReplaceAllString(line, ""))
+	}
+	return h.Sum64()
+}
+
+// port is what differs from run to run although nothing depends on it.
+var port = regexp.MustCompile(`pid [0-9]+`)

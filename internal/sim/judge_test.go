@@ -1,0 +1,172 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/collector/journal"
+	"github.com/fieldpost/fieldpost/internal/oracle"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// dump returns all that the open store holds, and what it was told in the place
+// of messages. Nothing in a schedule lets an agent drop anything.
+func (c *center) dump() (held []oracle.Stored, told []oracle.Declaration, err error) {
+	_, err = c.store.Read(context.Background(), "", func(s collector.Stored) error {
+		e := &s.Entry
+		if e.IsTombstone() {
+			d := oracle.Declaration{Agent: string(s.Agent), Lane: string(s.Stream.Lane), Incarnation: e.Incarnation.String(), From: uint64(e.From), To: uint64(e.To)}
+			switch e.Reason {
+			case wire.ReasonLostAtStore:
+				d.Store = c.store.Identity().ID.String()
+			case wire.ReasonStoredIn:
+				d.Store = e.Detail
+			default:
+				return fmt.Errorf("a tombstone for %s %s %d to %d (%s): nothing in a schedule drops", s.Agent, s.Stream.Lane, e.From, e.To, e.Reason)
+			}
+			told = append(told, d)
+			return nil
+		}
+		b, err := wire.ParseBatch(e.Batch)
+		if err != nil {
+			return err
+		}
+		for n, err := range b.Records() {
+			if err != nil {
+				return err
+			}
+			if n.Seq < e.From || n.Seq > e.To {
+				continue
+			}
+			m, err := n.Record.Message()
+			if err != nil {
+				return err
+			}
+			held = append(held, oracle.Stored{Agent: string(s.Agent), Lane: string(s.Stream.Lane), Incarnation: e.Incarnation.String(), Seq: uint64(n.Seq),
+				Topic: m.Topic, Body: bytes.Clone(m.Body)})
+		}
+		return nil
+	})
+	return held, told, err
+}
+
+func all(list []oracle.Stored) iter.Seq2[oracle.Stored, error] {
+	return func(yield func(oracle.Stored, error) bool) {
+		for _, s := range list {
+			if !yield(s, nil) {
+				return
+			}
+		}
+	}
+}
+
+// placeOf names the number of a message, for all time.
+func placeOf(s *oracle.Stored) string {
+	return fmt.Sprintf("%s %s %s %d", s.Agent, s.Lane, s.Incarnation, s.Seq)
+}
+
+// judge compares what was accepted with what is stored. The collector has ended.
+func (w *world) judge() error {
+	var sent oracle.Sent
+	for _, t := range w.sent {
+		sent.Add(t.m, t.outcome)
+	}
+	c := w.center
+	if err := c.open(nil); err != nil {
+		return err
+	}
+	defer c.close()
+	held, told, err := c.dump()
+	if err != nil {
+		return err
+	}
+	for _, e := range c.earlier {
+		v, err := sent.Judge(all(e.held))
+		if err != nil {
+			return err
+		}
+		if v.Doubled+v.Misplaced+v.Foreign > 0 { // much may be missing then
+			return fmt.Errorf("store %s, before another took its place: %s", e.store, &v)
+		}
+		if err := sent.Earlier(e.store.String(), all(e.held)); err != nil {
+			return err
+		}
+	}
+	for _, d := range told {
+		sent.Declare(d)
+	}
+	v, err := sent.Judge(all(held))
+	if err != nil {
+		return err
+	}
+	if !v.OK() {
+		return errors.New(v.String())
+	}
+	w.tally = v.Tally
+	w.resent(held, told)
+	return w.audit()
+}
+
+// resent counts what became of the messages that a store had lost.
+func (w *world) resent(held []oracle.Stored, told []oracle.Declaration) {
+	now := map[string]bool{}
+	for i := range held {
+		now[placeOf(&held[i])] = true
+	}
+	declared := map[string]bool{}
+	for _, d := range told {
+		for n := d.From; n <= d.To; n++ {
+			declared[fmt.Sprintf("%s %s %s %d", d.Agent, d.Lane, d.Incarnation, n)] = true
+		}
+	}
+	what := map[string]bool{}
+	for _, e := range w.center.earlier {
+		for i := range e.held {
+			p := placeOf(&e.held[i])
+			switch {
+			case e.kept == nil && declared[p]:
+				what["another store: told what the old one has"] = true
+			case e.kept == nil || e.kept[p]:
+			case now[p]:
+				what["store behind: what it lost is sent again"] = true
+			case declared[p]:
+				what["store behind: what is lost is declared"] = true
+			}
+		}
+	}
+	for s := range what {
+		w.saw(s)
+	}
+}
+
+// audit lets the store judge itself.
+func (w *world) audit() error {
+	c := w.center
+	if !c.files {
+		for _, m := range w.machines {
+			if l := c.memory.Ledger(wire.AgentID(m.id)); l != nil && len(l.Unexplained()) > 0 {
+				return fmt.Errorf("%s: the ledger cannot explain %+v", m.id, l.Unexplained())
+			}
+		}
+		return nil
+	}
+	r, err := journal.Audit(context.Background(), c.dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range r.Findings {
+		if f.Kind != journal.KindLost {
+			return fmt.Errorf("audit: %+v", f)
+		}
+	}
+	for _, s := range r.Streams {
+		if s.Pending > 0 {
+			return fmt.Errorf("audit: everything is delivered, and this is pending: %+v", s)
+		}
+	}
+	return nil
+}
