@@ -19,6 +19,9 @@ const segmentSize = 64 << 10
 
 var lanes = []string{string(wire.DefaultLane), bulkLane}
 
+// errContradiction: Send has said two things at once.
+var errContradiction = errors.New("the agent contradicts itself")
+
 // agentChild is an agent that is told what to do.
 type agentChild struct {
 	dir   string
@@ -49,8 +52,14 @@ func (c *agentChild) do(o *order, a *answer) (err error) {
 		c.agent, err = agent.Open(context.Background(), cfg)
 	case "send":
 		var producers sync.WaitGroup
+		var mu sync.Mutex
 		for _, s := range o.Send {
-			producers.Go(func() { c.produce(s) })
+			producers.Go(func() {
+				e := c.produce(s)
+				mu.Lock()
+				defer mu.Unlock()
+				err = errors.Join(err, e)
+			})
 		}
 		producers.Wait()
 	case "probe":
@@ -75,16 +84,19 @@ func (c *agentChild) do(o *order, a *answer) (err error) {
 	return err
 }
 
-// produce sends one call after another.
-func (c *agentChild) produce(s sends) {
+// produce sends one call after another. Its error is a contradiction.
+func (c *agentChild) produce(s sends) error {
 	for m, end := s.First, s.First.N+s.Count; m.N < end; {
 		var list []message
 		for len(list) < s.Batch && m.N < end {
 			list = append(list, m)
 			m.N++
 		}
-		c.send(list, s.Limit)
+		if err := c.send(list, s.Limit); errors.Is(err, errContradiction) {
+			return err
+		}
 	}
+	return nil
 }
 
 // send makes one call and says what came of it.
@@ -104,6 +116,8 @@ func (c *agentChild) send(list []message, limit time.Duration) error {
 	}
 	s := saying{Outcome: oracle.Accepted}
 	switch {
+	case errors.Is(err, agent.ErrUncertain) && errors.Is(err, agent.ErrFull):
+		return fmt.Errorf("%w: both uncertain and certainly not stored: %w", errContradiction, err)
 	case errors.Is(err, agent.ErrUncertain):
 		s.Outcome, s.Why = oracle.Unknown, err.Error()
 	case err != nil:
@@ -126,7 +140,7 @@ func (c *agentChild) probe(p Phase, limit time.Duration) error {
 			if err == nil {
 				break
 			}
-			if time.Now().After(end) {
+			if time.Now().After(end) || errors.Is(err, errContradiction) {
 				return fmt.Errorf("lane %s accepts nothing: %w", lane, err)
 			}
 		}

@@ -18,7 +18,7 @@ func TestSabotage(t *testing.T) {
 	site := site(t)
 	list := dry(t, site).Plans(0)
 	t.Setenv("FIELDPOST_SABOTAGE", "deafsync")
-	for _, s := range []Side{Collector} {
+	for _, s := range []Side{Agent, Collector} {
 		t.Run(s.String(), func(t *testing.T) {
 			// While it stores what only the journal of the collector, or only the queue
 			// of the agent has, when the power is cut.
