@@ -136,11 +136,10 @@ func (a *Agent) openLanes(ctx context.Context) error {
 	}
 	sortLanes(found)
 	for _, name := range slices.Compact(found) {
+		l := a.cfg.Lanes[string(name)] // the zero value for a lane that is being drained: nothing of it is dropped
 		q, err := queue.Open(ctx, queue.Config{
 			Dir: laneDir(a.cfg.Dir, name), Agent: a.id, Lane: name,
-			SegmentSize: a.cfg.Lanes[string(name)].SegmentSize,
-			Synced:      a.wake,
-			Logger:      a.cfg.Logger,
+			Codec: l.Compression, SegmentSize: l.SegmentSize, Synced: a.wake, Logger: a.cfg.Logger,
 		})
 		if errors.Is(err, queue.ErrForeign) {
 			err = fmt.Errorf("%w: %w; put each lane back where it came from", ErrIdentity, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -121,6 +122,76 @@ func TestAnAlarmIsStoredWithinTwoSeconds(t *testing.T) {
 	})
 }
 
+// Compressed or not, the same messages are stored, also of a lane whose codec was
+// changed meanwhile and of messages that came one by one.
+func TestCompressedLanes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := storetest.NewMemory()
+		line := centre(t, store)
+		dir := t.TempDir()
+		var want []string
+		carried := map[agent.Codec]int64{}
+		for _, codec := range []agent.Codec{agent.CodecNone, agent.CodecS2, agent.CodecZstd, agent.CodecNone} {
+			cfg := agent.Config{ID: "a", Dir: dir, Lanes: map[string]agent.LaneConfig{"default": {Compression: codec}}}
+			put := func(a *agent.Agent, count, times int) {
+				for range times {
+					var list []agent.Message
+					for range count {
+						body := fmt.Sprintf(`{"sensor":"pump-7/bearing","value":%d,"unit":"celsius","quality":"good"}`, len(want))
+						list, want = append(list, agent.Message{Topic: "plant/pump-7", Body: []byte(body)}), append(want, body)
+					}
+					if err := a.SendBatch(t.Context(), list); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			a := mustOpen(t, cfg)
+			put(a, 500, 4)
+			put(a, 1, 200)
+			if err := a.Close(); err != nil {
+				t.Fatal(err)
+			}
+			before := line.Carried(faultnet.Up)
+			cfg.Collectors, cfg.Dial = []string{"centre:4717"}, line.Dial
+			a = mustOpen(t, cfg)
+			if err := a.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if l := laneOf(t, a, "default"); l.Compression != codec {
+				t.Errorf("status says %s of a lane with %s", l.Compression, codec)
+			}
+			if err := a.Close(); err != nil {
+				t.Fatal(err)
+			}
+			carried[codec] = line.Carried(faultnet.Up) - before
+		}
+		t.Log("bytes carried:", carried)
+		if carried[agent.CodecS2] > carried[agent.CodecNone]/2 || carried[agent.CodecZstd] > carried[agent.CodecNone]/3 {
+			t.Errorf("bytes carried: %v", carried)
+		}
+		var got []string
+		for _, e := range store.Entries() {
+			b, err := e.Entry.Check()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for r, err := range b.Records() {
+				if err != nil {
+					t.Fatal(err)
+				}
+				m, err := r.Record.Message()
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, string(m.Body))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d messages are stored, %d were accepted, or others", len(got), len(want))
+		}
+	})
+}
+
 func TestMessagesAreRouted(t *testing.T) {
 	a := mustOpen(t, agent.Config{ID: "a", Dir: t.TempDir(), Lanes: map[string]agent.LaneConfig{"alarms": {}, "bulk": {}},
 		Routes: []agent.Route{{"alarm/+/low", "bulk"}, {"alarm/#", "alarms"}, {"camera/#", "bulk"}}})
@@ -159,6 +230,7 @@ func TestLaneSettingsAreChecked(t *testing.T) {
 	for want, cfg := range map[string]agent.Config{
 		"lane a: priority 101":        {Lanes: map[string]agent.LaneConfig{"a": {Priority: 101}}},
 		"lane a: priority -101":       {Lanes: map[string]agent.LaneConfig{"a": {Priority: -101}}},
+		"compression codec-3":         {Lanes: map[string]agent.LaneConfig{"a": {Compression: 3}}},
 		"a share of 91 per cent":      {Lanes: map[string]agent.LaneConfig{"a": {Share: 91}}},
 		"a share of -1 per cent":      {Lanes: map[string]agent.LaneConfig{"a": {Share: -1}}},
 		"differ only in case":         {Lanes: map[string]agent.LaneConfig{"Alarms": {}, "alarms": {}}},

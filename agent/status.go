@@ -43,9 +43,10 @@ type LinkStatus struct {
 // LaneStatus is the state of one lane.
 type LaneStatus struct {
 	Lane         string                 `json:"lane"`
-	Draining     bool                   `json:"draining,omitempty"` // not in the configuration: accepts nothing; drained when the backlog is 0
-	Priority     int                    `json:"priority,omitempty"` // on the link
-	Share        int                    `json:"share,omitempty"`    // per cent of the link that it keeps; of a running agent
+	Draining     bool                   `json:"draining,omitempty"`    // not in the configuration: accepts nothing; drained when the backlog is 0
+	Priority     int                    `json:"priority,omitempty"`    // on the link
+	Share        int                    `json:"share,omitempty"`       // per cent of the link that it keeps; of a running agent
+	Compression  Codec                  `json:"compression,omitempty"` // left out: none; of a running agent
 	Epoch        wire.Epoch             `json:"epoch"`
 	Accepted     uint64                 `json:"accepted"` // messages since the folder was made
 	Next         wire.Seq               `json:"next"`     // number of the next message in this epoch
@@ -105,13 +106,19 @@ func (a *Agent) Status() Status {
 	for _, name := range a.names {
 		l := laneStatus(name, a.lanes[name].Stats(), time.Now())
 		cfg, ok := a.cfg.Lanes[string(name)]
-		l.Draining, l.Priority, l.Share = !ok, cfg.Priority, cfg.Share
-		if l.Share == 0 {
-			l.Share = transport.DefaultShare
-		}
+		l.Draining = !ok
+		l.setPolicy(&cfg)
 		s.Lanes = append(s.Lanes, l)
 	}
 	return s
+}
+
+// setPolicy says what the lane's settings are.
+func (l *LaneStatus) setPolicy(cfg *LaneConfig) {
+	l.Priority, l.Share, l.Compression = cfg.Priority, cfg.Share, cfg.Compression
+	if l.Share == 0 {
+		l.Share = transport.DefaultShare
+	}
 }
 
 func (a *Agent) linkStatus() LinkStatus {

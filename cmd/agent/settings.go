@@ -109,7 +109,7 @@ func (s *settings) load() (config.Agent, error) {
 func library(c config.Agent, log *slog.Logger) agent.Config {
 	lanes := map[string]agent.LaneConfig{}
 	for name, l := range c.Lanes {
-		lanes[name] = agent.LaneConfig{Priority: l.Priority, Share: l.Share, SegmentSize: int64(l.SegmentSize)}
+		lanes[name] = agent.LaneConfig{Priority: l.Priority, Share: l.Share, Compression: l.Compression, SegmentSize: int64(l.SegmentSize)}
 	}
 	var routes []agent.Route
 	for _, r := range c.Routes {

@@ -36,7 +36,7 @@ different-store, duplicate-identity, stopped.
 
 --json prints one object: id, dir, instance, opened, link {state, since, collector,
 store, session, rtt_seconds, cause, error, failed_at, attempts, next_attempt} and
-lanes [{lane, draining, priority, share, epoch, accepted, next, acked, backlog, backlog_bytes, oldest,
+lanes [{lane, draining, priority, share, compression, epoch, accepted, next, acked, backlog, backlog_bytes, oldest,
 oldest_age_seconds, segments, dropped {reason: count}, dead_letters, forks,
 rolled_back, quarantined, trouble}]. What does not apply is left out. Times are RFC
 3339, durations seconds, share per cent. accepted counts messages since the folder was made; next and
@@ -143,10 +143,22 @@ func printStatus(w io.Writer, st agent.Status, now time.Time) error {
 	return err
 }
 
+// policy says what a lane's settings are beside its priority, "" if they are all
+// defaults.
+func policy(l *agent.LaneStatus) string {
+	if l.Compression != agent.CodecNone {
+		return "compressed by " + l.Compression.String()
+	}
+	return ""
+}
+
 // notes says what is unusual about a lane.
 func notes(l *agent.LaneStatus) (list []string) {
 	if l.Trouble != "" {
 		list = append(list, config.Printable(l.Trouble))
+	}
+	if p := policy(l); p != "" {
+		list = append(list, p)
 	}
 	switch {
 	case l.Draining && l.Backlog > 0:

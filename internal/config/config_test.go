@@ -36,7 +36,8 @@ lanes:
   alarms: {segment_size: 1MiB, priority: 10, share: 25%}
   bulk:
     segment_size: ${SEGMENT}
-  plain: {priority: -100}
+    compression: zstd
+  plain: {priority: -100, compression: none}
 routes:
   - {topic: "+/alarm/#", lane: alarms}
   - topic: camera/#
@@ -56,7 +57,7 @@ log:
 	}
 	want := Agent{
 		ID: "pump-7", Dir: "/var/lib/fieldpost", Collectors: []string{"127.0.0.1:4717", "[::1]:4717"},
-		Lanes:     map[string]LaneSettings{"alarms": {SegmentSize: 1 << 20, Priority: 10, Share: 25}, "bulk": {SegmentSize: 2 << 20}, "plain": {Priority: -100}},
+		Lanes:     map[string]LaneSettings{"alarms": {SegmentSize: 1 << 20, Priority: 10, Share: 25}, "bulk": {SegmentSize: 2 << 20, Compression: wire.CodecZstd}, "plain": {Priority: -100}},
 		Routes:    lanes.Routes{{Topic: "+/alarm/#", Lane: "alarms"}, {Topic: "camera/#", Lane: "bulk"}},
 		Stdin:     Stdin{Lane: "alarms", Topic: "pump/$raw"},
 		Heartbeat: 90 * time.Second,

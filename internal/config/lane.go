@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/fieldpost/fieldpost/wire"
 )
 
 // LaneSettings are the settings of one lane.
 type LaneSettings struct {
-	Priority    int  // on the link; higher goes first
-	Share       int  // per cent of the link that the lane keeps beside higher ones; 0: the default
+	Priority    int // on the link; higher goes first
+	Share       int // per cent of the link that the lane keeps beside higher ones; 0: the default
+	Compression wire.Codec
 	SegmentSize Size // bytes of a file before the next is begun; 0: the queue's default
 }
 
@@ -26,6 +29,7 @@ func (d *decoder) lane(l *LaneSettings) fields {
 	return fields{
 		"priority":     d.scalar(func(s string) (err error) { l.Priority, err = parsePriority(s); return }),
 		"share":        d.scalar(func(s string) (err error) { l.Share, err = parseShare(s); return }),
+		"compression":  d.scalar(func(s string) error { return l.Compression.UnmarshalText([]byte(s)) }),
 		"segment_size": d.scalar(func(s string) (err error) { l.SegmentSize, err = parseSegment(s); return }),
 	}
 }
