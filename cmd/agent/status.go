@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -131,7 +132,11 @@ func printStatus(w io.Writer, st agent.Status, now time.Time) error {
 		if !l.Oldest.IsZero() {
 			oldest = ago(time.Duration(l.OldestAge))
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\t%s\t\n", l.Lane, l.Priority, l.Accepted, l.Acked, l.Backlog, config.Approximate(l.BacklogBytes), oldest)
+		priority := "-" // a folder does not know
+		if l.Share > 0 {
+			priority = strconv.Itoa(l.Priority)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t\n", l.Lane, priority, l.Accepted, l.Acked, l.Backlog, config.Approximate(l.BacklogBytes), oldest)
 	}
 	t.Flush()
 	for _, l := range st.Lanes {
