@@ -14,6 +14,8 @@ func withCode(err error) error {
 	switch {
 	case errors.Is(err, journal.ErrLocked):
 		return daemon.WithCode(daemon.TryLater, fmt.Errorf("%w; stop that collector or use another --dir", err))
+	case errors.Is(err, journal.ErrRemoved):
+		return daemon.WithCode(daemon.TryLater, err)
 	case errors.Is(err, journal.ErrNone):
 		return daemon.WithCode(daemon.No, fmt.Errorf("%w; name a collector's folder with --dir", err))
 	case errors.Is(err, journal.ErrCursor):

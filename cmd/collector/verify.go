@@ -59,11 +59,8 @@ findings, more counts those that are left out.`,
 
 // interrupted gives an error of a long reading its exit code.
 func interrupted(cmd *cobra.Command, err error) error {
-	switch {
-	case cmd.Context().Err() != nil:
+	if cmd.Context().Err() != nil {
 		return daemon.WithCode(daemon.TryLater, fmt.Errorf("interrupted: %w", err))
-	case errors.Is(err, journal.ErrRemoved):
-		return daemon.WithCode(daemon.TryLater, err)
 	}
 	return withCode(err)
 }

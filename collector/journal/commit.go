@@ -99,8 +99,8 @@ func (j *Journal) write() {
 	look := time.NewTimer(0)
 	defer look.Stop()
 	for {
-		if due := j.keep(time.Now()); due > 0 {
-			look.Reset(due)
+		if next := j.keep(time.Now()); next > 0 {
+			look.Reset(next)
 		}
 		due := false
 		select {

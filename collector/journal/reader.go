@@ -152,7 +152,8 @@ func parseCursor(c collector.Cursor) (p position, err error) {
 // Read calls f with what the journal holds behind a cursor, in order, up to the
 // end it has now; see [collector.Store]. What is damaged is left out: then the
 // error at the end is ErrDamaged and names the places, and the cursor is that of
-// the end all the same. ErrCursor: the cursor is not one of this journal's.
+// the end all the same. ErrCursor: the cursor is not one of this journal's, or
+// retention has removed what it points at. ErrRemoved: it did so meanwhile.
 func (r *Reader) Read(ctx context.Context, after collector.Cursor, f func(collector.Stored) error) (collector.Cursor, error) {
 	p, err := parseCursor(after)
 	if err != nil {
@@ -230,7 +231,7 @@ func (w *walk) start(extents []extent) (int, error) {
 
 func (w *walk) extent(e *extent) error {
 	if e.missing && w.removed(e) {
-		return nil
+		return w.overtaken()
 	}
 	if e.missing {
 		w.damaged(e.path, 0, e.headErr)
@@ -241,7 +242,7 @@ func (w *walk) extent(e *extent) error {
 	}
 	f, err := os.Open(e.path)
 	if errors.Is(err, fs.ErrNotExist) && w.removed(e) {
-		return nil
+		return w.overtaken()
 	}
 	if err != nil {
 		return err
@@ -273,6 +274,15 @@ func (w *walk) extent(e *extent) error {
 		}
 	}
 	return s.err
+}
+
+// overtaken: retention has taken a segment that was to be read. Whoever has read
+// what came before it must not go on behind it as if nothing were missing.
+func (w *walk) overtaken() error {
+	if w.at.index == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: what comes behind %s is gone", ErrRemoved, w.at.cursor())
 }
 
 func (w *walk) record(e *extent, r *record) error {
