@@ -133,6 +133,7 @@ func (c *center) kill() error {
 			return err
 		}
 		defer func() { c.dir = next }()
+		c.disk.kill()
 	}
 	return c.endGhost()
 }
@@ -178,7 +179,7 @@ func (c *center) killAtStep() error {
 		return err
 	}
 	if c.door != nil {
-		w.saw("collector dies ahead of: " + k.at)
+		k.count(w, "collector")
 	}
 	return nil
 }
@@ -203,6 +204,7 @@ func (c *center) setBack() error {
 	if err != nil {
 		return err
 	}
+	c.disk.settle()
 	c.dir = c.w.newDir("store")
 	if err := copyDir(c.dir, c.copy); err != nil {
 		return err
@@ -263,11 +265,13 @@ func (c *center) replace() error {
 	for _, m := range w.machines {
 		met = met && m.life != nil && !m.life.a.Status().Link.Store.IsZero()
 	}
+	c.disk.settle()
 	if c.dir, c.memory = w.newDir("store"), nil; met && w.r.IntN(3) > 0 {
 		if err := c.stranger(); err != nil {
 			return err
 		}
 		if w.r.IntN(2) == 0 { // the operator has noticed
+			c.disk.settle()
 			c.dir, c.memory = oldDir, oldMemory
 			return c.start()
 		}

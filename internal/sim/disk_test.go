@@ -28,8 +28,9 @@ type disk struct {
 	end   func() // ends the watch of dir, nil if nothing is mounted
 	fault *fault // nil: it is well
 	crash *crash // nil: none is due
-	dead  bool   // a picture was taken
+	dead  bool   // a picture was taken, or the process was killed
 	hits  int    // steps that failed since mount
+	safe  synced // what a cut of the power would leave
 }
 
 // fault makes steps of some kinds fail: one, or all for a while.
@@ -47,11 +48,13 @@ type crash struct {
 	phase string // "": any
 	skip  int    // steps of the phase that still pass
 	to    string // where the picture goes
+	power uint64 // not 0: the power is cut, with this seed
 	done  chan struct{}
 
 	// Set before done is closed.
-	at  string // the phase it was
-	err error  // of the copy
+	at   string // the phase it was
+	lost bool   // the power took something with it
+	err  error  // of the copy
 }
 
 // patience is how long a process that is in a hurry has for a step to come.
@@ -59,10 +62,14 @@ const patience = 10 * time.Second
 
 func newDisk(w *world, owner string) *disk { return &disk{w: w, owner: owner} }
 
-// mount puts dir under the disk's care. A fault goes on from the folder before.
+// mount puts dir under the disk's care. A fault goes on from the folder before,
+// and what is not synced is still not.
 func (d *disk) mount(dir string, died func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.safe == nil {
+		d.safe = synced{}
+	}
 	d.dir, d.died, d.dead, d.hits = dir, died, false, 0
 	d.end = durable.Watch(dir, d.step)
 }
@@ -76,6 +83,21 @@ func (d *disk) unmount() {
 		d.end = nil
 	}
 	d.crash = nil
+}
+
+// kill ends the care for a process that was killed. What it does to its folder
+// from now on is not seen by the one that goes on with the copy.
+func (d *disk) kill() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dead = true
+}
+
+// settle says that the next folder is on disk as it is.
+func (d *disk) settle() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.safe = synced{}
 }
 
 // heal ends the disk's fault.
@@ -137,10 +159,21 @@ func name(e syscall.Errno) string {
 // arm orders a picture; done is closed when it has been taken.
 func (d *disk) arm(phase string, skip int) *crash {
 	c := &crash{phase: phase, skip: skip, to: d.w.newDir(d.owner + "-crashed"), done: make(chan struct{})}
+	if d.w.r.IntN(2) == 0 {
+		c.power = d.w.r.Uint64() | 1
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.crash = c
 	return c
+}
+
+// count notes what a picture was of, once a process goes on from it.
+func (c *crash) count(w *world, owner string) {
+	w.saw(owner + " dies ahead of: " + c.at)
+	if c.lost {
+		w.saw(owner + ": the power is cut, and what was not synced is lost")
+	}
 }
 
 // disarm takes the order back and reports whether it was too late for that.
@@ -165,13 +198,11 @@ func (d *disk) step(s durable.Step, path string) error {
 			return nil
 		}
 	}
+	if !d.fails(s) {
+		d.safe.step(s, d.dir, path)
+		return nil
+	}
 	f := d.fault
-	if f == nil || f.over() || f.kinds != nil && !slices.Contains(f.kinds, s) {
-		return nil
-	}
-	if f.skip--; f.skip >= 0 {
-		return nil
-	}
 	f.hits++
 	d.hits++
 	if f.hits == 1 {
@@ -181,6 +212,16 @@ func (d *disk) step(s durable.Step, path string) error {
 	return f.errno
 }
 
+// fails reports whether a step fails; mu is held.
+func (d *disk) fails(s durable.Step) bool {
+	f := d.fault
+	if f == nil || f.over() || f.kinds != nil && !slices.Contains(f.kinds, s) {
+		return false
+	}
+	f.skip--
+	return f.skip < 0
+}
+
 // picture copies the folder and ends the process, as far as anybody can see;
 // mu is held, so that no other step begins.
 func (d *disk) picture(c *crash, phase string) {
@@ -188,6 +229,10 @@ func (d *disk) picture(c *crash, phase string) {
 	d.died()
 	d.w.note("    %s dies ahead of: %s", d.owner, phase)
 	c.err = copyStable(c.to, d.dir)
+	if c.err == nil && c.power != 0 {
+		c.lost, c.err = d.safe.cut(c.to, rand.New(rand.NewPCG(c.power, 0)))
+		d.safe = synced{}
+	}
 	close(c.done)
 }
 

@@ -32,6 +32,9 @@ func required() []string {
 		"collector: commits again by itself",
 		"collector: a failing disk keeps it from opening",
 	}
+	for side := range turnover {
+		list = append(list, side+": the power is cut, and what was not synced is lost")
+	}
 	for side, phases := range turnover {
 		for _, phase := range phases {
 			list = append(list, side+" dies ahead of: "+phase)
@@ -41,7 +44,7 @@ func required() []string {
 	return list
 }
 
-func sorted(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // digest returns a checksum of the log of events.
 func (w *world) digest() uint64 {

@@ -207,6 +207,7 @@ func (m *machine) kill() error {
 	if err := copyDir(next, m.dir); err != nil {
 		return err
 	}
+	m.disk.kill()
 	m.endGhost()
 	m.dir = next
 	return nil
@@ -261,7 +262,7 @@ func (m *machine) revive(c *crash) error {
 		return err
 	}
 	if m.life != nil {
-		m.w.saw("agent dies ahead of: " + c.at)
+		c.count(m.w, "agent")
 	}
 	return nil
 }
@@ -304,6 +305,7 @@ func (m *machine) restore() error {
 	}
 	w.copied, w.restored = true, true
 	w.center.copy = "" // it may lack what only the newer folder had
+	m.disk.settle()
 	m.dir = w.newDir(m.name)
 	if err := copyDir(m.dir, m.copy); err != nil {
 		return err
