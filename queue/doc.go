@@ -23,34 +23,39 @@
 //
 // # What it promises
 //
-//   - Put returns nil only when the messages are on disk, all or none. An error
-//     that is not [ErrUncertain] means that certainly none of them is.
+//   - Put returns nil only when the messages are on disk, all or none; unless the
+//     lane is set to an interval. An error that is neither [ErrUncertain] nor
+//     [ErrDropped] means that certainly none of them is.
 //   - A number, once taken, stands for the same bytes for ever. After a failed
 //     sync the file is sealed, and the same bytes under the same numbers go into
 //     a new one (rule 5).
 //   - Next, Streams and Announce show synced state only (rule 6).
 //   - A number leaves the lane by an ack, or by a tombstone that travels in its
-//     place. What cannot be read any more is searched for in the bytes of its
-//     file, and only then given up: with a tombstone, a copy of the file in the
-//     folder quarantine, and a line in the log.
+//     place: of a limit, of age, of an operator, of damage. What cannot be read
+//     any more is searched for in the bytes of its file, and only then given up:
+//     with a tombstone, a copy of the file in the folder quarantine, and a line in
+//     the log.
 //   - A full disk, a damaged file, a folder that is taken away are states: Put
 //     says so, and the lane resumes by itself. It keeps 256 KiB as ballast, so
 //     that also on a full disk it opens, drains, and gives the room of what is
 //     delivered back.
+//   - Its limits are caps: what its files take is never more than MaxBytes, and
+//     FreeSpace stays free.
+//   - A message expires by time that has certainly passed, whatever clocks say.
 //   - Memory does not depend on the backlog.
 //
 // # What it does not
 //
-// It does not decide what to do when a lane is full, how old a message may get,
-// or whether a store may be obeyed: [Queue.Drop], and the caller's checks before
-// [Queue.Welcome], are the tools for that. It opens no connection; a transport
-// drives it through Streams, Welcome, Next, Ack, Reject and Announce. It has one
-// stream: nothing in the files forbids several.
+// It does not decide whether a store may be obeyed: the caller checks that before
+// [Queue.Welcome]. It opens no connection; a transport drives it through Streams,
+// Welcome, Next, Ack, Reject and Announce. It has one stream.
 //
 // # Where to read on
 //
-// put.go and writer.go are the way in; rotate.go makes and deletes segments;
-// ballast.go is for a full disk; recover.go opens a folder; next.go, files.go and salvage.go are the way out;
+// put.go, policy.go and writer.go are the way in; rotate.go makes and deletes
+// segments; metapage.go has why one sync a commit is enough; tree.go reads what
+// bbolt wrote; ballast.go is for a full disk, age.go for time; recover.go opens a
+// folder; next.go, files.go and salvage.go are the way out;
 // welcome.go is the pure decision of rules 1 and 2, state.go the state that all
 // of them share. Not obvious: on overlap the newer file wins, so a lookup goes
 // from the newest segment down; a bbolt handle that met a fault is abandoned and

@@ -32,16 +32,9 @@ func (q *Queue) Drop(ctx context.Context, from, to wire.Seq, reason wire.Reason)
 		if from, to, err = q.wholeBatches(s, from, to, acked); err != nil || from > to {
 			return false, err
 		}
-		now := time.Now()
-		var list []tombstone
-		for _, part := range s.gaps(from, to) {
-			for a := part.from; a <= part.to; { // never across a boundary
-				b := s.history.End(a, part.to)
-				fp, _ := q.files.fingerprint(s, b)
-				list = append(list, tombstone{span: span{a, b}, reason: reason, time: now, fingerprint: fp})
-				n += uint64(b - a + 1)
-				a = b + 1
-			}
+		list := q.tombstones(s, from, to, reason)
+		for _, t := range list {
+			n += uint64(t.to - t.from + 1)
 		}
 		s.drop(list...)
 		c.drops = true

@@ -33,7 +33,7 @@ type files struct {
 	ahead    []block             // what the last read brought, verified
 	salvaged map[uint64][]extent // by ordinal, of files whose database is damaged
 	tries    map[uint64]int      // by ordinal, attempts that met an error of the system
-	before   map[uint64]uint64   // by ordinal, bytes of batches before the segment
+	heads    map[uint64]head     // by ordinal, without what is long in them
 }
 
 // errTailLost: the newest segment cannot be read until the lane has begun another.
@@ -312,7 +312,7 @@ func (fs *files) forget(gone []segment) {
 	for _, g := range gone {
 		fs.drop(g.ordinal)
 		delete(fs.salvaged, g.ordinal)
-		delete(fs.before, g.ordinal)
+		delete(fs.heads, g.ordinal)
 	}
 	fs.segs = slices.DeleteFunc(fs.segs, func(s segment) bool { return slices.Contains(gone, s) })
 }

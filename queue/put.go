@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/fieldpost/fieldpost/internal/sabotage"
 	"github.com/fieldpost/fieldpost/wire"
@@ -15,9 +16,33 @@ import (
 
 // put is the encoded messages of one call.
 type put struct {
-	buf    []byte // records one after another
-	chunks []chunk
-	done   func(error) // PutAsync: called by the writer; nil for Put
+	buf     []byte // records one after another
+	chunks  []chunk
+	last    int         // where its last record begins
+	dropped bool        // no room: only a tombstone is left of it
+	done    func(error) // PutAsync: called by the writer; nil for Put
+}
+
+// count is how many messages there are.
+func (p *put) count() (n uint64) {
+	for _, ch := range p.chunks {
+		n += uint64(ch.count)
+	}
+	return n
+}
+
+// outcome is what a put is told, whose group met err.
+func (p *put) outcome(err error) error {
+	if err == nil && p.dropped {
+		return fmt.Errorf("%w: the lane is full, and set to drop what is new", ErrDropped)
+	}
+	return err
+}
+
+// load is how much somebody has.
+type load struct {
+	bytes int
+	count uint64
 }
 
 // chunk is records that go into one batch together.
@@ -28,8 +53,8 @@ type chunk struct {
 
 // group is the puts that one transaction will hold. They share its fate.
 type group struct {
-	puts  []*put
-	bytes int
+	puts []*put
+	load
 	taken bool          // by the writer; from then on the outcome is the commit's
 	done  chan struct{} // closed with err set
 	err   error
@@ -48,10 +73,11 @@ func (p *put) free() {
 // encode checks and encodes messages. It keeps nothing of them.
 func encode(msgs []wire.Message) (*put, error) {
 	p := puts.Get().(*put)
-	p.buf, p.chunks, p.done = p.buf[:0], p.chunks[:0], nil
+	p.buf, p.chunks, p.done, p.dropped = p.buf[:0], p.chunks[:0], nil, false
 	start := 0
 	for i := range msgs {
 		before := len(p.buf)
+		p.last = before
 		var err error
 		if p.buf, err = wire.AppendRecord(p.buf, &msgs[i]); err == nil && len(p.buf) > MaxPut {
 			err = fmt.Errorf("%w: %d messages of more than %d bytes in one call; hand them in in parts", ErrTooLarge, len(msgs), MaxPut)
@@ -78,7 +104,8 @@ func encode(msgs []wire.Message) (*put, error) {
 // caller keeps the messages. They get consecutive numbers, in order.
 //
 // Errors: ctx's own (match with [errors.Is]), [ErrFull], [ErrTooLarge],
-// [ErrClosed] and a message that breaks a limit mean certainly not stored.
+// [ErrClosed] and a message that breaks a limit mean certainly not stored;
+// [ErrDropped], by the lane's policy, that a tombstone stands for the messages.
 // [ErrUncertain] means that ctx ended, or the disk failed, after the messages
 // were handed to the disk. While the lane waits for the disk to get well, Put
 // returns ErrFull with the cause at once.
@@ -90,10 +117,17 @@ func (q *Queue) Put(ctx context.Context, msgs ...wire.Message) error {
 	if err != nil {
 		return err
 	}
-	g, err := q.enqueue(ctx, p)
+	unheard := q.cfg.Interval > 0
+	if unheard {
+		p.done = func(error) {}
+	}
+	g, dropped, err := q.enqueue(ctx, p)
 	if err != nil {
 		p.free()
 		return err
+	}
+	if unheard { // p is the writer's now
+		return (&put{dropped: dropped}).outcome(nil)
 	}
 	if sabotage.NoSync {
 		return nil
@@ -106,6 +140,8 @@ func (q *Queue) Put(ctx context.Context, msgs ...wire.Message) error {
 		if !taken {
 			g.puts = slices.DeleteFunc(g.puts, func(o *put) bool { return o == p })
 			g.bytes -= len(p.buf)
+			g.count -= p.count()
+			q.tellRoom()
 		}
 		q.mu.Unlock()
 		if taken {
@@ -113,7 +149,7 @@ func (q *Queue) Put(ctx context.Context, msgs ...wire.Message) error {
 		}
 		return ctx.Err()
 	}
-	err = g.err
+	err = p.outcome(g.err)
 	p.free()
 	return err
 }
@@ -129,45 +165,37 @@ func (q *Queue) PutAsync(msgs []wire.Message, done func(error)) error {
 		return err
 	}
 	p.done = done
-	if _, err := q.enqueue(context.Background(), p); err != nil {
+	if _, _, err := q.enqueue(context.Background(), p); err != nil {
 		p.free()
 		return err
 	}
 	return nil
 }
 
-// enqueue adds a put to the waiting group, when there is room.
-func (q *Queue) enqueue(ctx context.Context, p *put) (*group, error) {
+// enqueue adds a put to the waiting group, when the policy lets it; dropped says
+// that only a tombstone will be left of it.
+func (q *Queue) enqueue(ctx context.Context, p *put) (g *group, dropped bool, err error) {
 	q.mu.Lock()
-	for !q.closing && q.waiting != nil && q.waiting.bytes > 0 && q.waiting.bytes+len(p.buf) > maxWaiting {
-		if q.room == nil {
-			q.room = make(chan struct{})
-		}
-		room := q.room
+	if err := q.admit(ctx, p); err != nil {
 		q.mu.Unlock()
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		q.mu.Lock()
+		return nil, false, err
 	}
-	if q.closing {
-		q.mu.Unlock()
-		return nil, ErrClosed
-	}
-	g, first := q.waiting, false
-	if g == nil {
+	dropped = p.dropped
+	first := false
+	if g = q.waiting; g == nil {
 		g, first = &group{done: make(chan struct{})}, true
-		q.waiting = g
+		q.waiting, q.last = g, g
+		q.flushAt = time.Now().Add(q.cfg.Interval)
 	}
 	g.puts = append(g.puts, p)
 	g.bytes += len(p.buf)
+	g.count += p.count()
+	first = first || q.cfg.Interval > 0 && g.bytes >= unsyncedBytes
 	q.mu.Unlock()
 	if first {
 		q.kick()
 	}
-	return g, nil
+	return g, dropped, nil
 }
 
 // maxYields is how often the writer lets callers in before it seals a group:
@@ -177,6 +205,10 @@ const maxYields = 8
 // take seals the waiting group. nil if nobody waits.
 func (q *Queue) take() *group {
 	q.mu.Lock()
+	if !q.ripe(time.Now()) {
+		q.mu.Unlock()
+		return nil
+	}
 	for i, last := 0, -1; i < maxYields && q.waiting != nil && len(q.waiting.puts) != last; i++ {
 		last = len(q.waiting.puts)
 		q.mu.Unlock()
@@ -189,11 +221,14 @@ func (q *Queue) take() *group {
 		return nil
 	}
 	q.waiting, g.taken = nil, true
-	if q.room != nil {
-		close(q.room)
-		q.room = nil
-	}
+	q.taken = g.load
+	q.tellRoom()
 	return g
+}
+
+// ripe reports whether the waiting group is to be taken. The caller holds mu.
+func (q *Queue) ripe(now time.Time) bool {
+	return q.waiting != nil && (q.cfg.Interval == 0 || q.closing || !now.Before(q.flushAt) || q.waiting.bytes >= unsyncedBytes)
 }
 
 // pack makes batches of a group's records.
@@ -216,6 +251,14 @@ func (q *Queue) pack(c *change, g *group) {
 	}
 	raw := q.raw[:0]
 	for _, p := range g.puts {
+		if p.dropped {
+			if len(raw) > 0 {
+				seal(raw)
+				raw = raw[:0]
+			}
+			c.lose(p)
+			continue
+		}
 		start := 0
 		for _, ch := range p.chunks {
 			records := p.buf[start:ch.end]
@@ -242,12 +285,22 @@ func (q *Queue) pack(c *change, g *group) {
 	}
 }
 
+// lose leaves a tombstone for the messages of a put (DropNewest).
+func (c *change) lose(p *put) {
+	s := &c.state
+	n := wire.Seq(p.count())
+	t := tombstone{span: span{s.next, s.next + n - 1}, reason: wire.ReasonOverflow, time: time.Now(), fingerprint: wire.Record(p.buf[p.last:]).Fingerprint()}
+	s.next += n
+	s.drop(t)
+	c.drops = true
+}
+
 // finish tells everyone in a group what became of it.
 func (g *group) finish(err error) {
 	g.err = err
 	for _, p := range g.puts {
 		if p.done != nil {
-			p.done(err)
+			p.done(p.outcome(err))
 			p.free()
 		}
 	}

@@ -33,6 +33,12 @@ type Config struct {
 	Lane        wire.Lane     // the lane's name; likewise
 	SegmentSize int64         // bytes of a segment file, 0: 64 MiB, at least 64 KiB; one large Put may make one larger
 	Codec       wire.Codec    // how batches are compressed; one that does not get smaller is left as it is
+	MaxBytes    int64         // bytes the lane's files may take, 0: no limit, at least 512 KiB; segments are an eighth of it at most
+	MaxMessages uint64        // messages the lane may hold that no store has acked, 0: no limit
+	MaxAge      time.Duration // a batch whose newest message has waited longer is dropped, 0: never
+	FreeSpace   int64         // bytes of the disk that stay free, 0: it may be filled
+	Overflow    Overflow      // what becomes of a message there is no room for
+	Interval    time.Duration // 0: Put returns after the sync. Else it returns at once, a sync follows within this time, and a crash loses what it would have covered
 	AckDelay    time.Duration // how long an ack may wait for a commit to ride with before it is committed alone, 0: 200 ms
 	Synced      func()        // called after every commit that shows something new; must not block; may be nil
 	Logger      *slog.Logger  // nil: discards
@@ -49,26 +55,39 @@ type Queue struct {
 	ended chan struct{} // closed when the writer has returned
 
 	// Owned by the writer.
-	lock     *os.File
-	stuck    *change       // uncertain: goes before anything else (rule 5)
-	retryAt  time.Time     // when stuck is tried again
-	backoff  time.Duration // before the try after that
-	rotateAt int64         // size of the tail at which a failed rotation is tried again
-	ordinal  uint64        // of the newest file, named or tried
-	proven   proven        // the newest commit that is known to be on disk
-	strays   []segment     // files of rotations that failed after the rename
-	doubted  bool          // a sync failed in this process: no clean mark
-	ballast  ballast       // for a full disk
-	stale    int           // welcomes in a row that answered a hello which was too old to decide by
-	raw      []byte        // scratch: the records of one batch
-	packed   []byte        // scratch: one batch, while it is compressed
-	closeErr error         // read after ended
+	lock       *os.File
+	stuck      *change       // uncertain: goes before anything else (rule 5)
+	retryAt    time.Time     // when stuck is tried again
+	backoff    time.Duration // before the try after that
+	rotateAt   int64         // size of the tail at which a failed rotation is tried again
+	ordinal    uint64        // of the newest file, named or tried
+	proven     proven        // the newest commit that is known to be on disk
+	strays     []segment     // files of rotations that failed after the rename
+	doubted    bool          // a sync failed in this process: no clean mark
+	ballast    ballast       // for a full disk
+	clock      clock         // the lane's age
+	expireAt   time.Time     // when to look for what is too old
+	looked     time.Time     // when the disk's free space was asked for
+	parked     *group        // it found no room and is tried again
+	parkedTill time.Time
+	forgone    uint64           // messages of an interval that could not be stored at the end
+	sizes      map[uint64]int64 // by ordinal, of the segments before the tail
+	older      int64            // their sum
+	stale      int              // welcomes in a row that answered a hello which was too old to decide by
+	raw        []byte           // scratch: the records of one batch
+	packed     []byte           // scratch: one batch, while it is compressed
+	closeErr   error            // read after ended
 
 	mu           sync.Mutex
 	shown        state         // what is committed; the only thing readers see (rule 6)
 	recent       ring          // what was committed last, for Next
 	waiting      *group        // puts that the writer has not taken
-	room         chan struct{} // closed when the writer takes waiting; nil if nobody asks
+	last         *group        // the newest group
+	flushAt      time.Time     // with an interval: when waiting is taken
+	taken        load          // of the group that is being written
+	used         int64         // bytes of the lane's files
+	low          error         // why the lane must not grow
+	roomAsked    chan struct{} // closed when there may be room; nil if nobody asks
 	ops          []*op
 	pending      mark // an ack that is not committed
 	ackAt        time.Time
@@ -115,6 +134,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 		log:     cfg.Logger.With("lane", string(cfg.Lane)),
 		files:   &files{dir: cfg.Dir, lane: cfg.Lane},
 		ballast: ballast{path: filepath.Join(cfg.Dir, ballastName)},
+		sizes:   map[uint64]int64{},
 		wake:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
 	}
@@ -136,6 +156,9 @@ func (cfg *Config) check() error {
 	if err := wire.CheckName("lane", string(cfg.Lane)); err != nil {
 		return err
 	}
+	if err := cfg.limits(); err != nil {
+		return err
+	}
 	switch {
 	case cfg.Dir == "":
 		return errors.New("config without a folder")
@@ -143,6 +166,9 @@ func (cfg *Config) check() error {
 		cfg.SegmentSize = DefaultSegmentSize
 	case cfg.SegmentSize < minSegmentSize:
 		return fmt.Errorf("segment size of %d bytes, the least is %d", cfg.SegmentSize, minSegmentSize)
+	}
+	if cfg.MaxBytes > 0 && cfg.SegmentSize > cfg.MaxBytes/8 {
+		cfg.SegmentSize = cfg.MaxBytes / 8 // room comes back by whole files
 	}
 	if cfg.AckDelay <= 0 {
 		cfg.AckDelay = DefaultAckDelay
@@ -169,6 +195,9 @@ func (q *Queue) Close() error {
 // Flush waits until a store has acked everything that was accepted when Flush
 // was called. It returns ctx's error, or [ErrClosed].
 func (q *Queue) Flush(ctx context.Context) error {
+	if err := q.sync(ctx); err != nil {
+		return err
+	}
 	q.mu.Lock()
 	target := q.shown.next - 1
 	for q.settled() < target {

@@ -166,7 +166,7 @@ func TestPutContext(t *testing.T) {
 	hang = make(chan struct{})
 	go l.PutAsync([]wire.Message{msg("m2")}, func(error) { close(taken); <-hang })
 	<-taken
-	g, err := l.enqueue(ctx, mustEncode(t, msg("m3")))
+	g, _, err := l.enqueue(ctx, mustEncode(t, msg("m3")))
 	if err != nil {
 		t.Fatal(err)
 	}

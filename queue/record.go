@@ -15,10 +15,11 @@ import (
 // A string is its length in 16 bits and its bytes; a list its count in 32 bits
 // and its elements; an id is 16 bytes; a number of a message 8.
 //
-//	'h' head   ordinal u64, first u64, bytes u64, made i64 ns, before u64, trust u64, epoch, agent string, lane string, history
-//	'l' link   epoch, store id, doubt u64, forks u64, rolled back u64, relabelled u64, list of doubled (from, to), history
+//	'h' head   ordinal u64, first u64, bytes u64, made i64 ns, age u64 ns, before u64, trust u64, epoch, agent string, lane string, history
+//	'l' link   epoch, store id, anchor (boot id, u64 ns, age u64 ns), confirmed (i64 ns, age u64 ns),
+//	           doubt u64, forks u64, rolled back u64, relabelled u64, list of doubled (from, to), history
 //	'd' drops  dead letters u64, list of (reason u8, count u64), list of tombstones
-//	't' tip    transaction u64, flags u8 (1 clean), oldest, before u64, next, commit, letter u64, accepted u64, bytes u64, list of marks (store id, upto)
+//	't' tip    transaction u64, flags u8 (1 clean), oldest, before u64, next, commit, letter u64, accepted u64, bytes u64, age u64 ns, list of marks (store id, upto)
 //	'x' dead letter  epoch, number, time i64 ns, why string, list of bytes: the message's record
 //
 //	history    list of (incarnation, first)
@@ -40,6 +41,7 @@ type head struct {
 	first   wire.Seq
 	bytes   uint64
 	made    time.Time
+	age     time.Duration // the lane's, then
 	before  proven
 	epoch   wire.Epoch
 	history wire.History
@@ -91,7 +93,7 @@ func appendHistory(dst []byte, h wire.History) []byte {
 
 func appendHead(dst []byte, h *head) []byte {
 	return appendRecord(dst, 'h', func(b []byte) []byte {
-		b = appendU64(b, h.ordinal, uint64(h.first), h.bytes, uint64(h.made.UnixNano()), h.before.ordinal, uint64(h.before.tx))
+		b = appendU64(b, h.ordinal, uint64(h.first), h.bytes, uint64(h.made.UnixNano()), uint64(h.age), h.before.ordinal, uint64(h.before.tx))
 		b = append(b, h.epoch.ID[:]...)
 		b = appendString(b, string(h.agent))
 		b = appendString(b, string(h.lane))
@@ -103,6 +105,12 @@ func appendLink(dst []byte, s *state) []byte {
 	return appendRecord(dst, 'l', func(b []byte) []byte {
 		b = append(b, s.epoch.ID[:]...)
 		b = append(b, s.store.ID[:]...)
+		b = append(b, s.anchor.boot[:]...)
+		wall := int64(0)
+		if !s.confirmed.wall.IsZero() {
+			wall = s.confirmed.wall.UnixNano()
+		}
+		b = appendU64(b, uint64(s.anchor.at), uint64(s.anchor.age), uint64(wall), uint64(s.confirmed.age))
 		b = appendU64(b, uint64(s.doubt), s.forks, s.rolledBack, s.relabelled)
 		b = appendCount(b, len(s.doubled))
 		for _, d := range s.doubled {
@@ -145,7 +153,7 @@ func appendTip(dst []byte, s *state, tx int) []byte {
 			flags = 1
 		}
 		b = append(appendU64(b, uint64(tx)), flags)
-		b = appendU64(b, uint64(s.oldest), uint64(s.before), uint64(s.next), uint64(s.commit), s.letter, s.accepted, s.bytes)
+		b = appendU64(b, uint64(s.oldest), uint64(s.before), uint64(s.next), uint64(s.commit), s.letter, s.accepted, s.bytes, uint64(s.age))
 		b = appendCount(b, len(s.marks))
 		for _, m := range s.marks {
 			b = appendU64(append(b, m.store.ID[:]...), uint64(m.upto))
@@ -279,6 +287,7 @@ func (r *reader) end(what string) error {
 func parseHead(b []byte) (h head, err error) {
 	r := openRecord(b, 'h')
 	h.ordinal, h.first, h.bytes, h.made = r.u64(), r.seq(), r.u64(), r.time()
+	h.age = time.Duration(r.u64())
 	h.before = proven{r.u64(), int(r.u64())}
 	h.epoch = wire.Epoch{ID: r.id()}
 	h.agent, h.lane = wire.AgentID(r.string()), wire.Lane(r.string())
@@ -292,6 +301,12 @@ func parseHead(b []byte) (h head, err error) {
 func (s *state) parseLink(b []byte) error {
 	r := openRecord(b, 'l')
 	s.epoch, s.store = wire.Epoch{ID: r.id()}, wire.StoreID{ID: r.id()}
+	s.anchor = anchor{r.id(), time.Duration(r.u64()), time.Duration(r.u64())}
+	s.confirmed = confirmed{}
+	if wall := int64(r.u64()); wall != 0 {
+		s.confirmed.wall = time.Unix(0, wall)
+	}
+	s.confirmed.age = time.Duration(r.u64())
 	s.doubt, s.forks, s.rolledBack, s.relabelled = r.seq(), r.u64(), r.u64(), r.u64()
 	s.doubled = nil
 	for range r.count(16) {
@@ -339,6 +354,7 @@ func (s *state) parseTip(b []byte) (tx int, err error) {
 	s.clean = flags == 1
 	s.oldest, s.before, s.next, s.commit = r.seq(), wire.Fingerprint(r.u64()), r.seq(), r.seq()
 	s.letter, s.accepted, s.bytes = r.u64(), r.u64(), r.u64()
+	s.age = time.Duration(r.u64())
 	s.marks = nil
 	last := wire.Seq(0)
 	for range r.count(24) {

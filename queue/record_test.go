@@ -18,15 +18,16 @@ import (
 var sampleState = state{
 	epoch: wire.Epoch{ID: wire.ID{0xE1}}, store: wire.StoreID{ID: wire.ID{0x51}},
 	history: wire.History{{Incarnation: wire.Incarnation{ID: wire.ID{0x11}}, First: 1}, {Incarnation: wire.Incarnation{ID: wire.ID{0x22}}, First: 5}},
+	anchor:  anchor{wire.ID{0xB0}, 1, 2}, confirmed: confirmed{time.Unix(0, 3), 4},
 	doubled: []span{{3, 4}}, doubt: 4, forks: 1, rolledBack: 2, relabelled: 3,
 	tombs: []tombstone{{span: span{6, 7}, reason: wire.ReasonOverflow, time: time.Unix(0, 9), fingerprint: 0xF, detail: "d"}},
 	dead:  1,
-	clean: true, oldest: 3, before: 0xB, next: 9, commit: 8, letter: 1, accepted: 8, bytes: 0x300,
+	clean: true, oldest: 3, before: 0xB, next: 9, commit: 8, letter: 1, accepted: 8, bytes: 0x300, age: 5,
 	marks: []mark{{wire.StoreID{ID: wire.ID{0x50}}, 1}, {wire.StoreID{ID: wire.ID{0x51}}, 2}},
 }
 
 var sampleHead = head{agent: "pump-7", lane: "default", ordinal: 2, first: 5, bytes: 0x100, made: time.Unix(0, 7),
-	before: proven{1, 6}, epoch: sampleState.epoch, history: sampleState.history}
+	age: 4, before: proven{1, 6}, epoch: sampleState.epoch, history: sampleState.history}
 
 var sampleLetter = letter{epoch: sampleState.epoch, n: 6, time: time.Unix(0, 5), why: "no", record: wire.Record("rec")}
 
@@ -34,22 +35,23 @@ func init() { sampleState.dropped[wire.ReasonOverflow] = 2 }
 
 // golden is each record as bytes, field by field.
 var golden = map[string][]string{
-	"head": {"465051 01 68", "0000000000000002", "0000000000000005", "0000000000000100", "0000000000000007", "0000000000000001 0000000000000006",
+	"head": {"465051 01 68", "0000000000000002", "0000000000000005", "0000000000000100", "0000000000000007", "0000000000000004", "0000000000000001 0000000000000006",
 		"e1000000000000000000000000000000", "0006 70756d702d37", "0007 64656661756c74",
 		"00000002", "11000000000000000000000000000000 0000000000000001", "22000000000000000000000000000000 0000000000000005"},
 	"link": {"465051 01 6c", "e1000000000000000000000000000000", "51000000000000000000000000000000",
+		"b0000000000000000000000000000000", "0000000000000001 0000000000000002", "0000000000000003 0000000000000004",
 		"0000000000000004", "0000000000000001", "0000000000000002", "0000000000000003",
 		"00000001", "0000000000000003 0000000000000004",
 		"00000002", "11000000000000000000000000000000 0000000000000001", "22000000000000000000000000000000 0000000000000005"},
 	"drops": {"465051 01 64", "0000000000000001", "00000001", "02 0000000000000002",
 		"00000001", "0000000000000006 0000000000000007 02 0000000000000009 000000000000000f 0001 64"},
-	"tip": {"465051 01 74", "0000000000000007", "01", "0000000000000003", "000000000000000b", "0000000000000009", "0000000000000008", "0000000000000001", "0000000000000008", "0000000000000300",
+	"tip": {"465051 01 74", "0000000000000007", "01", "0000000000000003", "000000000000000b", "0000000000000009", "0000000000000008", "0000000000000001", "0000000000000008", "0000000000000300", "0000000000000005",
 		"00000002", "50000000000000000000000000000000 0000000000000001", "51000000000000000000000000000000 0000000000000002"},
 	"letter": {"465051 01 78", "e1000000000000000000000000000000", "0000000000000006", "0000000000000005", "0002 6e6f", "00000003 726563"},
 }
 
 // sums are their checksums.
-var sums = map[string]string{"head": "2b0e44c6", "link": "667179e8", "drops": "8a79c01c", "tip": "bae2c1cb", "letter": "f07968f2"}
+var sums = map[string]string{"head": "b7cdb5f9", "link": "2ef2350a", "drops": "8a79c01c", "tip": "849338e1", "letter": "f07968f2"}
 
 func goldenBytes(t testing.TB, name string) []byte {
 	b, err := hex.DecodeString(strings.ReplaceAll(strings.Join(golden[name], "")+sums[name], " ", ""))

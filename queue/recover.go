@@ -55,6 +55,14 @@ func (q *Queue) recover(ctx context.Context) error {
 	s.history = s.history.Begin(inc, s.next)
 	s.clean, s.commit, s.letter = false, c.first(), s.dead-uint64(len(c.letters))
 	c.silent = true
+	q.clock.begin(s.anchor, s.age)
+	q.expireAt = time.Now()
+	s.anchor, s.age = q.anchorNow(), q.clock.now()
+	for _, seg := range r.segs {
+		if info, err := os.Stat(r.path(seg.ordinal)); err == nil {
+			q.weigh(seg, info.Size())
+		}
+	}
 	q.shown = *s // rotate and reclaim read by it
 	q.files.segs, q.proven = r.segs, r.proven
 	q.ballast.look()
@@ -90,6 +98,7 @@ func (q *Queue) resume(r *recovery) error {
 		f, err := openTail(r.tail(), false)
 		if err == nil {
 			q.files.tail, q.proven.tx = f, f.meta.tx
+			q.weigh(f.segment, 0) // the tail's is its own
 			c.fresh = f.size >= q.cfg.SegmentSize/2
 			return q.commit(c)
 		}

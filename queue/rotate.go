@@ -35,6 +35,9 @@ func (q *Queue) rotate(c *change) error {
 		return fmt.Errorf("new segment %s: %w", seg.name(), err)
 	}
 	q.rotateAt, q.proven = 0, proven{seg.ordinal, firstTx}
+	if old := q.files.tail; old != nil {
+		q.weigh(old.segment, old.size)
+	}
 	q.files.advance(f)
 	c.gone = append(c.gone, q.strays...) // of earlier attempts: all in them is here
 	q.strays = nil
@@ -48,7 +51,7 @@ func (q *Queue) create(seg segment, c *change) (f *file, named bool, err error) 
 	temp := filepath.Join(q.cfg.Dir, tempPrefix+seg.name()+tempSuffix)
 	path := q.files.path(seg)
 	h := head{agent: q.cfg.Agent, lane: q.cfg.Lane, ordinal: seg.ordinal, first: seg.first, bytes: c.state.bytes,
-		made: time.Now(), before: q.proven, epoch: c.state.epoch, history: c.state.history}
+		made: time.Now(), age: c.state.age, before: q.proven, epoch: c.state.epoch, history: c.state.history}
 	for _, b := range c.blocks {
 		h.bytes -= uint64(len(b.data))
 	}
@@ -156,6 +159,14 @@ func (q *Queue) reclaim(c *change, segs []segment) {
 	c.link, c.drops = c.link || link, c.drops || drops
 }
 
+// weigh notes the size of a segment that is not the tail.
+func (q *Queue) weigh(s segment, size int64) {
+	q.older += size - q.sizes[s.ordinal]
+	if q.sizes[s.ordinal] = size; size == 0 {
+		delete(q.sizes, s.ordinal)
+	}
+}
+
 // unlink deletes segments that a synced change has made useless. One whose dead
 // letters cannot be kept elsewhere stays; the next Open sees it again.
 func (q *Queue) unlink(gone []segment) {
@@ -175,6 +186,7 @@ func (q *Queue) unlink(gone []segment) {
 	q.files.forget(gone)
 	q.ballast.again = time.Time{} // there may be room now
 	for _, s := range gone {
+		q.weigh(s, 0)
 		if err := durable.RemoveFile(q.files.path(s)); err != nil && !isNotExist(err) {
 			q.log.Warn("a segment that is not needed any more stays", "segment", s.name(), "error", err)
 		}

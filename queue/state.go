@@ -17,6 +17,8 @@ type state struct {
 	// Record "link": changes at an opening and at a welcome.
 	epoch      wire.Epoch
 	store      wire.StoreID // the store last obeyed, zero before the first welcome
+	anchor     anchor       // which time since the machine's start the lane's age belongs to
+	confirmed  confirmed    // when a collector agreed with the machine's clock
 	history    wire.History
 	doubled    []span   // held numbers that may be stored twice (rule 2), ascending
 	doubt      wire.Seq // numbers up to here that are gone may be stored twice
@@ -38,6 +40,7 @@ type state struct {
 	letter   uint64           // the dead letter the last transaction began at; dead if it kept none
 	accepted uint64           // messages ever accepted
 	bytes    uint64           // bytes of batches ever accepted
+	age      time.Duration    // the lane's at this commit
 	marks    []mark           // acks, ascending
 }
 

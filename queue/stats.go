@@ -34,6 +34,7 @@ type Stats struct {
 	Relabelled  uint64                 // numbers that may be stored twice because of that
 
 	Segments    int    // segment files
+	DiskBytes   int64  // bytes they take
 	Quarantined int    // damaged files of which a copy is kept
 	Commits     uint64 // transactions since Open
 
@@ -46,7 +47,10 @@ type Stats struct {
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	s, acked, settled := q.shown, q.acked(), q.settled()
-	st := Stats{Commits: q.commits, Stopped: q.stopped, Failing: q.failing}
+	st := Stats{Commits: q.commits, Stopped: q.stopped, Failing: q.failing, DiskBytes: q.used}
+	if st.Failing == nil {
+		st.Failing = q.low
+	}
 	q.mu.Unlock()
 	s.fill(&st, settled)
 	st.Agent, st.Lane, st.Acked = q.cfg.Agent, q.cfg.Lane, acked
@@ -153,33 +157,8 @@ func (fs *files) bytesAbove(s *state, acked wire.Seq) uint64 {
 
 // bytesBefore returns how many bytes of batches came before segment i.
 func (fs *files) bytesBefore(i int) (uint64, bool) {
-	seg := fs.segs[i]
-	if n, ok := fs.before[seg.ordinal]; ok {
-		return n, true
-	}
-	f, err := fs.handle(i)
-	if err != nil {
-		return 0, false
-	}
-	var h head
-	err = f.view(func(t *tree) error {
-		meta, err := t.bucket(bucketMeta)
-		if err == nil && meta == nil {
-			err = t.damaged("it lacks its buckets")
-		}
-		if err == nil {
-			h, err = meta.head()
-		}
-		return err
-	})
-	if err != nil {
-		return 0, false
-	}
-	if fs.before == nil {
-		fs.before = map[uint64]uint64{}
-	}
-	fs.before[seg.ordinal] = h.bytes
-	return h.bytes, true
+	h, err := fs.head(i)
+	return h.bytes, err == nil
 }
 
 // timeOf returns the time of the first message from n on that is held and not

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // lock takes the exclusive lock of an open file, or returns ErrInUse at once.
@@ -31,3 +33,13 @@ func noSpace(err error) bool {
 // release gives bbolt's lock of a file back. Closing it is not enough: the
 // mapping, which stays, holds the open file and the lock with it.
 func release(f *os.File) { syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+
+// freeSpace returns how many bytes of the disk that holds dir a user may still
+// fill.
+func freeSpace(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil
+}

@@ -27,3 +27,17 @@ func noSpace(err error) bool {
 
 // release does nothing: Windows gives a file's locks back with the handle.
 func release(*os.File) {}
+
+// freeSpace returns how many bytes of the disk that holds dir a user may still
+// fill.
+func freeSpace(dir string) (int64, error) {
+	name, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return 0, err
+	}
+	var free uint64
+	if err := windows.GetDiskFreeSpaceEx(name, &free, nil, nil); err != nil {
+		return 0, &os.PathError{Op: "free space", Path: dir, Err: err}
+	}
+	return int64(min(free, 1<<62)), nil
+}

@@ -29,8 +29,16 @@ func (q *Queue) write() {
 		for o := q.nextOp(); o != nil; o = q.nextOp() {
 			o.done <- q.step(o.run)
 		}
-		if g := q.take(); g != nil {
-			g.finish(q.store(g))
+		if now := time.Now(); q.cfg.FreeSpace > 0 {
+			q.look(now)
+		}
+		if g := q.nextGroup(); g != nil {
+			q.serve(g)
+		}
+		if q.stuck == nil && q.cfg.MaxAge > 0 && !time.Now().Before(q.expireAt) {
+			if err := q.expire(time.Now()); err != nil {
+				q.log.Warn("what is too old could not be dropped; it is tried again", "error", err)
+			}
 		}
 		if q.ackDue() {
 			q.storeAck()
@@ -47,12 +55,24 @@ func (q *Queue) sleep() (closing bool) {
 	for {
 		q.mu.Lock()
 		closing = q.closing
-		busy := closing || q.waiting != nil || len(q.ops) > 0
+		now := time.Now()
+		busy := closing || len(q.ops) > 0 || q.parked == nil && q.ripe(now)
 		due := q.ackAt
-		q.mu.Unlock()
 		if q.stuck != nil {
 			due = q.retryAt
 		}
+		if q.parked != nil {
+			due = earlier(due, q.parkedTill)
+		} else if q.waiting != nil {
+			due = earlier(due, q.flushAt)
+		}
+		if q.low != nil {
+			due = earlier(due, q.looked.Add(roomPause))
+		}
+		if q.cfg.MaxAge > 0 && q.stuck == nil && q.shown.next > 1 {
+			due = earlier(due, q.expireAt)
+		}
+		q.mu.Unlock()
 		if busy || !due.IsZero() && !time.Now().Before(due) {
 			return closing
 		}
@@ -67,6 +87,14 @@ func (q *Queue) sleep() (closing bool) {
 		}
 		t.Stop()
 	}
+}
+
+// earlier returns the earlier of two times, of which a zero one is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func (q *Queue) nextOp() *op {
@@ -87,6 +115,7 @@ func (q *Queue) begin() *change {
 	pending := q.pending
 	q.mu.Unlock()
 	c.state.clean = false
+	c.state.age = q.clock.now()
 	c.state.commit, c.state.letter = c.state.next, c.state.dead
 	if pending.upto > 0 {
 		c.state.ack(pending.store, pending.upto)
@@ -100,8 +129,32 @@ func (q *Queue) store(g *group) error {
 		return q.blocked()
 	}
 	err := q.append(g)
-	if errors.Is(err, ErrFull) && q.spent() && q.renew() == nil {
+	if errors.Is(err, ErrFull) && (q.spent() && q.renew() == nil || q.shed(err, g) == nil) {
 		err = q.append(g)
+	}
+	return err
+}
+
+// shed gives the oldest messages up on a full disk, in a commit of its own: what
+// it frees is needed for the next one (DropOldest).
+func (q *Queue) shed(full error, g *group) error {
+	if q.cfg.Overflow != DropOldest || !isSpace(full) || q.stuck != nil {
+		return full
+	}
+	c := q.begin()
+	q.mu.Lock()
+	low := q.low
+	q.low = full
+	q.mu.Unlock()
+	err := q.makeRoom(c, g)
+	q.mu.Lock()
+	q.low = low
+	q.mu.Unlock()
+	if err == nil && !c.drops {
+		err = full
+	}
+	if err == nil {
+		err = q.commit(c)
 	}
 	return err
 }
@@ -112,8 +165,11 @@ func (q *Queue) append(g *group) error {
 	}
 	c := q.begin()
 	c.spares = true
+	if err := q.makeRoom(c, g); err != nil {
+		return errFull(err)
+	}
 	q.pack(c, g)
-	if len(c.blocks) == 0 {
+	if len(c.blocks) == 0 && !c.drops {
 		return nil
 	}
 	return q.commit(c)
@@ -307,8 +363,13 @@ func (q *Queue) retry() {
 
 // publish shows a committed change, and deletes the files it made useless.
 func (q *Queue) publish(c *change) {
+	used := q.older + q.tailSize()
+	for _, s := range c.gone {
+		used -= q.sizes[s.ordinal]
+	}
 	q.mu.Lock()
-	q.shown = c.state
+	q.shown, q.used = c.state, used
+	q.tellRoom()
 	q.commits++
 	q.recent.add(c.blocks)
 	if q.pending.upto <= c.state.acked() {
@@ -353,6 +414,9 @@ func (q *Queue) shut() error {
 	}
 	if cerr := q.lock.Close(); err == nil {
 		err = cerr
+	}
+	if q.forgone > 0 && err == nil {
+		err = fmt.Errorf("queue %s: %d messages of the last interval are lost: %w", q.cfg.Dir, q.forgone, ErrFull)
 	}
 	q.log.Debug("lane closed", "next", q.snapshot().next, "error", err)
 	return err
