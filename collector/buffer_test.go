@@ -11,7 +11,7 @@ import (
 // larger than what it is said to be, whatever lies in the pools.
 func TestABatchIsPutTogetherInItsBuffer(t *testing.T) {
 	for range 2 { // the second time buffers lie ready
-		for _, size := range []int{1, bufferStep/2 - 1, bufferStep / 2, bufferStep - 1, bufferStep, bufferStep + 1, 300_000, 64*bufferStep - 1, 64 * bufferStep, 64*bufferStep + 1, wire.MaxBatchSize} {
+		for _, size := range []int{1, smallStep/2 - 1, smallStep / 2, smallStep, smallStep + 1, bufferStep - smallStep + 1, bufferStep - 1, bufferStep, bufferStep + 1, 300_000, 64*bufferStep - 1, 64 * bufferStep, 64*bufferStep + 1, wire.MaxBatchSize} {
 			want := make([]byte, size)
 			for i := range want {
 				want[i] = byte(i * 31 >> 3)
