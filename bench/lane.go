@@ -106,5 +106,5 @@ func (l *Lane) openQueue(dir string) error {
 	return nil
 }
 
-// syncsPerCommit: bbolt syncs its pages, and then the page that names them.
-const syncsPerCommit = 2
+// syncsPerCommit: its pages and the page that names them are synced together.
+const syncsPerCommit = 1
