@@ -139,7 +139,8 @@ func (a *Agent) openLanes(ctx context.Context) error {
 		l := a.cfg.Lanes[string(name)] // the zero value for a lane that is being drained: nothing of it is dropped
 		q, err := queue.Open(ctx, queue.Config{
 			Dir: laneDir(a.cfg.Dir, name), Agent: a.id, Lane: name,
-			Codec: l.Compression, SegmentSize: l.SegmentSize, Synced: a.wake, Logger: a.cfg.Logger,
+			MaxBytes: l.MaxBytes, MaxMessages: l.MaxMessages, MaxAge: l.MaxAge, FreeSpace: l.FreeSpace, Overflow: l.Overflow,
+			Interval: l.SyncInterval, Codec: l.Compression, SegmentSize: l.SegmentSize, Synced: a.wake, Logger: a.cfg.Logger,
 		})
 		if errors.Is(err, queue.ErrForeign) {
 			err = fmt.Errorf("%w: %w; put each lane back where it came from", ErrIdentity, err)
@@ -258,7 +259,8 @@ func (a *Agent) batch(list []Message) (*queue.Queue, []wire.Message, error) {
 // goroutine: it must not block and must not send. Only the error of a message
 // that is not taken at all (a limit, a closed agent) comes at once, from
 // SendAsync itself. SendAsync waits while too many bytes are on their
-// way to the disk, so one goroutine can keep the group commit full and no more.
+// way to the disk, so one goroutine can keep the group commit full and no more; and
+// for as long as a lane that blocks is full.
 func (a *Agent) SendAsync(m Message, done func(error)) {
 	q, err := a.lane(&m)
 	if err != nil {

@@ -24,14 +24,17 @@
 // and synced. From then on it is the agent's to deliver: over restarts, power
 // cuts and outages of any length, once and in order within its lane. Any error
 // that is ctx.Err() or one of this package's means that the message is certainly
-// not accepted, except [ErrUncertain], which says that it may be.
+// not accepted, except [ErrUncertain], which says that it may be. A lane with a
+// [LaneConfig.SyncInterval] is weaker, by wish: there nil comes before the disk.
 //
 // # Lanes
 //
 // A lane is a queue of its own. [Config.Lanes] has their settings, [Config.Routes]
 // say by topic which lane a message goes to that names none. On the link a lane of
 // higher [LaneConfig.Priority] overtakes the others, which keep a share. Order
-// holds within a lane, not between lanes.
+// holds within a lane, not between lanes. A lane may have limits, and
+// [LaneConfig.Overflow] says what happens beyond them: what is dropped leaves a
+// tombstone, which travels in its place.
 //
 // # What it does not do
 //

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/fieldpost/fieldpost/internal/lanes"
+	"github.com/fieldpost/fieldpost/queue"
 	"github.com/fieldpost/fieldpost/transport"
 	"github.com/fieldpost/fieldpost/wire"
 )
@@ -21,6 +23,28 @@ type LaneConfig struct {
 	// higher priority have more to send than it carries. 0: 10; at most 90.
 	Share int
 
+	// What the lane holds at most: bytes on disk, at least 512 KiB; messages without
+	// an ack; and for how long, at least a second: older ones are dropped and leave a
+	// tombstone, expired. Age is time that has certainly passed, so it may be later
+	// on a machine whose clock cannot be trusted. 0: no limit but the disk's.
+	MaxBytes    int64
+	MaxMessages uint64
+	MaxAge      time.Duration
+
+	// FreeSpace is how many bytes of the disk are to stay free: the lane counts as
+	// full when there are fewer. 0: the disk may fill up.
+	FreeSpace int64
+
+	// Overflow says what becomes of a message for which there is no room. The zero
+	// value is Reject.
+	Overflow Overflow
+
+	// SyncInterval weakens the lane by explicit wish: Send returns nil before the
+	// message is on disk, where it is put once in so long, and a crash or a power cut
+	// loses what was accepted since. 0: Send returns nil only once the message is
+	// synced. Else 10 ms to 1 h.
+	SyncInterval time.Duration
+
 	// Compression is of the lane's batches, on disk, on the link and in the
 	// collector's journal. It pays where messages come in batches or many at once;
 	// what does not get smaller is left as it is. The zero value is CodecNone.
@@ -30,6 +54,18 @@ type LaneConfig struct {
 	// the next one. 0: 64 MiB.
 	SegmentSize int64
 }
+
+// Overflow says what becomes of a message for which a lane has no room. Its text
+// form is reject, block, drop-oldest or drop-newest.
+type Overflow = queue.Overflow
+
+// The policies of a full lane.
+const (
+	Reject     = queue.Reject     // Send returns ErrFull
+	Block      = queue.Block      // Send waits for room until its context ends
+	DropOldest = queue.DropOldest // the oldest messages make room, and leave a tombstone: overflow
+	DropNewest = queue.DropNewest // Send returns ErrDropped; the message leaves a tombstone: overflow
+)
 
 // Codec says how messages are compressed. Its text form is none, s2 or zstd.
 type Codec = wire.Codec
@@ -51,7 +87,12 @@ type Route struct {
 	Lane string
 }
 
-const mostPriority = 100
+const (
+	mostPriority  = 100
+	leastAge      = time.Second
+	leastInterval = 10 * time.Millisecond
+	mostInterval  = time.Hour
+)
 
 // check reports what is wrong with the settings.
 func (l *LaneConfig) check() error {
@@ -60,6 +101,16 @@ func (l *LaneConfig) check() error {
 		return fmt.Errorf("priority %d, want %d to %d", l.Priority, -mostPriority, mostPriority)
 	case l.Share < 0 || l.Share > transport.MaxShare:
 		return fmt.Errorf("a share of %d per cent, want 0 (the default, %d) to %d", l.Share, transport.DefaultShare, transport.MaxShare)
+	case l.MaxBytes != 0 && l.MaxBytes < queue.MinMaxBytes:
+		return fmt.Errorf("at most %d bytes on disk, want 0 (no limit) or at least %d", l.MaxBytes, queue.MinMaxBytes)
+	case l.MaxAge != 0 && l.MaxAge < leastAge:
+		return fmt.Errorf("an age of at most %s, want 0 (no limit) or at least %s", l.MaxAge, leastAge)
+	case l.FreeSpace < 0:
+		return fmt.Errorf("%d bytes that are to stay free, want 0 or more", l.FreeSpace)
+	case l.Overflow > DropNewest:
+		return fmt.Errorf("%s, want Reject, Block, DropOldest or DropNewest", l.Overflow)
+	case l.SyncInterval != 0 && (l.SyncInterval < leastInterval || l.SyncInterval > mostInterval):
+		return fmt.Errorf("a sync every %s, want 0 (before every answer) or %s to %s", l.SyncInterval, leastInterval, mostInterval)
 	case l.Compression > wire.CodecZstd:
 		return fmt.Errorf("compression %s, want CodecNone, CodecS2 or CodecZstd", l.Compression)
 	}

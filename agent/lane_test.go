@@ -230,6 +230,12 @@ func TestLaneSettingsAreChecked(t *testing.T) {
 	for want, cfg := range map[string]agent.Config{
 		"lane a: priority 101":        {Lanes: map[string]agent.LaneConfig{"a": {Priority: 101}}},
 		"lane a: priority -101":       {Lanes: map[string]agent.LaneConfig{"a": {Priority: -101}}},
+		"at most 1 bytes on disk":     {Lanes: map[string]agent.LaneConfig{"a": {MaxBytes: 1}}},
+		"at most -1 bytes on disk":    {Lanes: map[string]agent.LaneConfig{"a": {MaxBytes: -1}}},
+		"an age of at most 1ms":       {Lanes: map[string]agent.LaneConfig{"a": {MaxAge: time.Millisecond}}},
+		"-5 bytes that are to stay":   {Lanes: map[string]agent.LaneConfig{"a": {FreeSpace: -5}}},
+		"overflow(9), want":           {Lanes: map[string]agent.LaneConfig{"a": {Overflow: 9}}},
+		"a sync every 1ns":            {Lanes: map[string]agent.LaneConfig{"a": {SyncInterval: 1}}},
 		"compression codec-3":         {Lanes: map[string]agent.LaneConfig{"a": {Compression: 3}}},
 		"a share of 91 per cent":      {Lanes: map[string]agent.LaneConfig{"a": {Share: 91}}},
 		"a share of -1 per cent":      {Lanes: map[string]agent.LaneConfig{"a": {Share: -1}}},
@@ -307,5 +313,77 @@ func TestALaneThatLeftIsDrainedAndComesBack(t *testing.T) {
 			t.Errorf("back: %+v", l)
 		}
 		a.Close()
+	})
+}
+
+// What the policies of a full lane do, through the library.
+func TestAFullLane(t *testing.T) {
+	for overflow, check := range map[agent.Overflow]func(t *testing.T, a *agent.Agent, err error){
+		agent.Reject: func(t *testing.T, a *agent.Agent, err error) {
+			if l := laneOf(t, a, "default"); !errors.Is(err, agent.ErrFull) || l.Accepted != 3 || l.Next != 4 {
+				t.Errorf("%v, %+v", err, l)
+			}
+		},
+		agent.Block: func(t *testing.T, a *agent.Agent, err error) {
+			if l := laneOf(t, a, "default"); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, agent.ErrUncertain) || l.Accepted != 3 {
+				t.Errorf("%v, %+v", err, l)
+			}
+		},
+		agent.DropOldest: func(t *testing.T, a *agent.Agent, err error) {
+			if l := laneOf(t, a, "default"); err != nil || l.Accepted != 4 || l.Backlog > 3 || l.Dropped[wire.ReasonOverflow] == 0 {
+				t.Errorf("%v, %+v", err, l)
+			}
+		},
+		agent.DropNewest: func(t *testing.T, a *agent.Agent, err error) {
+			if l := laneOf(t, a, "default"); !errors.Is(err, agent.ErrDropped) || l.Backlog != 3 || l.Dropped[wire.ReasonOverflow] != 1 || l.Next != 5 {
+				t.Errorf("%v, %+v", err, l)
+			}
+		},
+	} {
+		t.Run(overflow.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := mustOpen(t, agent.Config{ID: "a", Dir: t.TempDir(), Lanes: map[string]agent.LaneConfig{"default": {MaxMessages: 3, Overflow: overflow}}})
+				for range 3 {
+					if err := a.Send(t.Context(), agent.Message{}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				check(t, a, a.Send(ctx, agent.Message{Body: []byte("one too many")}))
+				if l := laneOf(t, a, "default"); l.MaxMessages != 3 || l.Overflow != overflow {
+					t.Errorf("status %+v", l)
+				}
+				if err := a.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestALaneWithAnIntervalAndAnAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := agent.Config{ID: "a", Dir: t.TempDir(), Lanes: map[string]agent.LaneConfig{"default": {SyncInterval: time.Second, MaxAge: time.Minute}}}
+		a := mustOpen(t, cfg)
+		for range 10 {
+			if err := a.Send(t.Context(), agent.Message{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if l := laneOf(t, a, "default"); l.Accepted != 0 || l.SyncInterval != agent.Seconds(time.Second) {
+			t.Errorf("before the interval has passed %+v", l)
+		}
+		time.Sleep(2 * time.Second)
+		if l := laneOf(t, a, "default"); l.Accepted != 10 || l.Backlog != 10 {
+			t.Errorf("after it %+v", l)
+		}
+		time.Sleep(5 * time.Minute)
+		if l := laneOf(t, a, "default"); l.Backlog != 0 || l.Dropped[wire.ReasonExpired] != 10 {
+			t.Errorf("long after %+v", l)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 }

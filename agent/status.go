@@ -43,10 +43,16 @@ type LinkStatus struct {
 // LaneStatus is the state of one lane.
 type LaneStatus struct {
 	Lane         string                 `json:"lane"`
-	Draining     bool                   `json:"draining,omitempty"`    // not in the configuration: accepts nothing; drained when the backlog is 0
-	Priority     int                    `json:"priority,omitempty"`    // on the link
-	Share        int                    `json:"share,omitempty"`       // per cent of the link that it keeps; of a running agent
-	Compression  Codec                  `json:"compression,omitempty"` // left out: none; of a running agent
+	Draining     bool                   `json:"draining,omitempty"`  // not in the configuration: accepts nothing; drained when the backlog is 0
+	Priority     int                    `json:"priority,omitempty"`  // on the link
+	Share        int                    `json:"share,omitempty"`     // per cent of the link that it keeps; of a running agent
+	MaxBytes     int64                  `json:"max_bytes,omitempty"` // the lane's settings, of a running agent; left out: defaults
+	MaxMessages  uint64                 `json:"max_messages,omitempty"`
+	MaxAge       Seconds                `json:"max_age_seconds,omitempty"`
+	FreeSpace    int64                  `json:"free_space,omitempty"`
+	Overflow     Overflow               `json:"overflow,omitempty"`
+	SyncInterval Seconds                `json:"sync_interval_seconds,omitempty"`
+	Compression  Codec                  `json:"compression,omitempty"`
 	Epoch        wire.Epoch             `json:"epoch"`
 	Accepted     uint64                 `json:"accepted"` // messages since the folder was made
 	Next         wire.Seq               `json:"next"`     // number of the next message in this epoch
@@ -56,6 +62,7 @@ type LaneStatus struct {
 	Oldest       time.Time              `json:"oldest,omitzero"`              // time of the oldest message without an ack
 	OldestAge    Seconds                `json:"oldest_age_seconds,omitempty"` // its age
 	Segments     int                    `json:"segments"`                     // files
+	DiskBytes    int64                  `json:"disk_bytes,omitempty"`         // that they take; of a running agent
 	Dropped      map[wire.Reason]uint64 `json:"dropped,omitempty"`            // numbers with a tombstone, by reason
 	DeadLetters  uint64                 `json:"dead_letters,omitempty"`       // messages that the store refused for good
 	Forks        uint64                 `json:"forks,omitempty"`              // times that folder and store had parted (rolled back)
@@ -67,7 +74,7 @@ type LaneStatus struct {
 func laneStatus(name wire.Lane, st queue.Stats, now time.Time) LaneStatus {
 	l := LaneStatus{
 		Lane: string(name), Epoch: st.Epoch, Accepted: st.Accepted, Next: st.Next, Acked: st.Acked,
-		Backlog: st.Backlog, BacklogBytes: st.BacklogBytes, Oldest: st.OldestTime, Segments: st.Segments,
+		Backlog: st.Backlog, BacklogBytes: st.BacklogBytes, Oldest: st.OldestTime, Segments: st.Segments, DiskBytes: st.DiskBytes,
 		Dropped: st.Dropped, DeadLetters: st.DeadLetters, Forks: st.Forks, RolledBack: st.RolledBack, Quarantined: st.Quarantined,
 	}
 	if !st.OldestTime.IsZero() {
@@ -115,7 +122,9 @@ func (a *Agent) Status() Status {
 
 // setPolicy says what the lane's settings are.
 func (l *LaneStatus) setPolicy(cfg *LaneConfig) {
-	l.Priority, l.Share, l.Compression = cfg.Priority, cfg.Share, cfg.Compression
+	l.Priority, l.Share = cfg.Priority, cfg.Share
+	l.MaxBytes, l.MaxMessages, l.MaxAge, l.FreeSpace = cfg.MaxBytes, cfg.MaxMessages, Seconds(cfg.MaxAge), cfg.FreeSpace
+	l.Overflow, l.SyncInterval, l.Compression = cfg.Overflow, Seconds(cfg.SyncInterval), cfg.Compression
 	if l.Share == 0 {
 		l.Share = transport.DefaultShare
 	}

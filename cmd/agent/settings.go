@@ -109,7 +109,7 @@ func (s *settings) load() (config.Agent, error) {
 func library(c config.Agent, log *slog.Logger) agent.Config {
 	lanes := map[string]agent.LaneConfig{}
 	for name, l := range c.Lanes {
-		lanes[name] = agent.LaneConfig{Priority: l.Priority, Share: l.Share, Compression: l.Compression, SegmentSize: int64(l.SegmentSize)}
+		lanes[name] = lane(l)
 	}
 	var routes []agent.Route
 	for _, r := range c.Routes {
@@ -120,6 +120,18 @@ func library(c config.Agent, log *slog.Logger) agent.Config {
 		Reconnect: agent.Reconnect{Min: c.Reconnect.Min, Max: c.Reconnect.Max, MaxAttempts: c.Reconnect.MaxAttempts},
 		Logger:    log, Software: "fieldpost agent " + daemon.Version(),
 	}
+}
+
+// lane returns the settings of a lane as the library names them.
+func lane(l config.LaneSettings) agent.LaneConfig {
+	c := agent.LaneConfig{
+		Priority: l.Priority, Share: l.Share, MaxBytes: int64(l.MaxBytes), MaxMessages: l.MaxMessages, MaxAge: l.MaxAge, FreeSpace: int64(l.FreeSpace),
+		SyncInterval: l.Interval, Compression: l.Compression, SegmentSize: int64(l.SegmentSize),
+	}
+	if l.Overflow != "" {
+		_ = c.Overflow.UnmarshalText([]byte(l.Overflow)) // it is one of config.Overflows
+	}
+	return c
 }
 
 // stdinLane returns the lane for standard input: the one that is named, else by

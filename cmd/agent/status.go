@@ -37,8 +37,9 @@ different-store, duplicate-identity, stopped.
 
 --json prints one object: id, dir, instance, opened, link {state, since, collector,
 store, session, rtt_seconds, cause, error, failed_at, attempts, next_attempt} and
-lanes [{lane, draining, priority, share, compression, epoch, accepted, next, acked, backlog, backlog_bytes, oldest,
-oldest_age_seconds, segments, dropped {reason: count}, dead_letters, forks,
+lanes [{lane, draining, priority, share, max_bytes, max_messages,
+max_age_seconds, free_space, overflow, sync_interval_seconds, compression, epoch, accepted, next, acked, backlog, backlog_bytes, oldest,
+oldest_age_seconds, segments, disk_bytes, dropped {reason: count}, dead_letters, forks,
 rolled_back, quarantined, trouble}]. What does not apply is left out. Times are RFC
 3339, durations seconds, share per cent. accepted counts messages since the folder was made; next and
 acked are numbers of the lane's present epoch.
@@ -151,10 +152,29 @@ func printStatus(w io.Writer, st agent.Status, now time.Time) error {
 // policy says what a lane's settings are beside its priority, "" if they are all
 // defaults.
 func policy(l *agent.LaneStatus) string {
-	if l.Compression != agent.CodecNone {
-		return "compressed by " + l.Compression.String()
+	var list []string
+	if l.MaxBytes > 0 {
+		list = append(list, "at most "+config.Size(l.MaxBytes).String())
 	}
-	return ""
+	if l.MaxMessages > 0 {
+		list = append(list, fmt.Sprintf("at most %d messages", l.MaxMessages))
+	}
+	if l.MaxAge > 0 {
+		list = append(list, "for at most "+config.Duration(l.MaxAge).String())
+	}
+	if l.FreeSpace > 0 {
+		list = append(list, config.Size(l.FreeSpace).String()+" of the disk stay free")
+	}
+	if l.Overflow != agent.Reject {
+		list = append(list, "when full "+l.Overflow.String())
+	}
+	if l.SyncInterval > 0 {
+		list = append(list, "synced only every "+config.Duration(l.SyncInterval).String())
+	}
+	if l.Compression != agent.CodecNone {
+		list = append(list, "compressed by "+l.Compression.String())
+	}
+	return strings.Join(list, ", ")
 }
 
 // notes says what is unusual about a lane.

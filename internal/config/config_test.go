@@ -36,8 +36,14 @@ lanes:
   alarms: {segment_size: 1MiB, priority: 10, share: 25%}
   bulk:
     segment_size: ${SEGMENT}
+    max_bytes: 64MiB
+    max_messages: 100000
+    max_age: 72h
+    free_space: 1GiB
+    overflow: drop-oldest
+    durability: interval 1s
     compression: zstd
-  plain: {priority: -100, compression: none}
+  plain: {priority: -100, compression: none, durability: always}
 routes:
   - {topic: "+/alarm/#", lane: alarms}
   - topic: camera/#
@@ -57,7 +63,9 @@ log:
 	}
 	want := Agent{
 		ID: "pump-7", Dir: "/var/lib/fieldpost", Collectors: []string{"127.0.0.1:4717", "[::1]:4717"},
-		Lanes:     map[string]LaneSettings{"alarms": {SegmentSize: 1 << 20, Priority: 10, Share: 25}, "bulk": {SegmentSize: 2 << 20, Compression: wire.CodecZstd}, "plain": {Priority: -100}},
+		Lanes: map[string]LaneSettings{"alarms": {SegmentSize: 1 << 20, Priority: 10, Share: 25}, "plain": {Priority: -100},
+			"bulk": {SegmentSize: 2 << 20, MaxBytes: 64 << 20, MaxMessages: 100_000, MaxAge: 72 * time.Hour, FreeSpace: 1 << 30,
+				Overflow: "drop-oldest", Interval: time.Second, Compression: wire.CodecZstd}},
 		Routes:    lanes.Routes{{Topic: "+/alarm/#", Lane: "alarms"}, {Topic: "camera/#", Lane: "bulk"}},
 		Stdin:     Stdin{Lane: "alarms", Topic: "pump/$raw"},
 		Heartbeat: 90 * time.Second,
