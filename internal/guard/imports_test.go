@@ -16,11 +16,12 @@ var may = map[string][]string{
 	"wire":      nil,
 	"heartbeat": nil,
 
+	"internal/boot":     nil,
 	"internal/durable":  nil,
 	"internal/sabotage": nil,
 	"internal/lanes":    {"wire"},
 
-	"queue":     {"wire", "internal/durable", "internal/sabotage"},
+	"queue":     {"wire", "internal/boot", "internal/durable", "internal/sabotage"},
 	"transport": {"wire", "heartbeat"},
 	"agent":     {"transport", "queue", "wire", "internal/durable", "internal/lanes"},
 
