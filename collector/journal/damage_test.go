@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/fieldpost/fieldpost/collector"
@@ -163,4 +165,41 @@ func (r *Report) finds(kind Kind, c *client, from, to wire.Seq) bool {
 		}
 	}
 	return false
+}
+
+// TestRule7AMemoryThatCannotBeReadIsNotDamaged: an error of the disk where the
+// newest segment's head or snapshot lies is returned; nothing older takes their
+// place, and nothing is called damaged. A folder stands in for a file that gives
+// no bytes.
+func TestRule7AMemoryThatCannotBeReadIsNotDamaged(t *testing.T) {
+	dir := t.TempDir()
+	j := openTest(t, Options{Dir: dir, SegmentSize: 2 << 10})
+	c := newClient("pump-7")
+	for range 12 {
+		must(t, c.sendAgain(j))
+	}
+	chain := slices.Clone(j.chain)
+	must(t, j.Close())
+	newest := &chain[len(chain)-1]
+	good := *newest
+	if len(chain) < 2 {
+		t.Fatalf("%d segments", len(chain))
+	}
+	for name, spoil := range map[string]func(){
+		"head":     func() { newest.headErr = &fs.PathError{Op: "read", Path: good.path, Err: errors.New("no bytes")} },
+		"snapshot": func() { newest.path = t.TempDir() },
+	} {
+		*newest = good
+		spoil()
+		r := replayer{seed: j.seed}
+		r.damage = func(path string, off int64, cause error) {
+			t.Errorf("%s: %s is called damaged at %d: %v", name, path, off, cause)
+		}
+		if err := r.run(chain); !unreadable(err) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	if _, err := findTail(t.TempDir(), j.identity.Store, 0); !unreadable(err) {
+		t.Errorf("tail: error %v", err)
+	}
 }

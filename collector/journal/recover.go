@@ -108,13 +108,18 @@ type replayer struct {
 	damage func(path string, off int64, cause error)     // nil or called for what is skipped
 }
 
-// run replays the end of a chain. An error is a disk that cannot be read.
+// run replays the end of a chain. An error is a disk that cannot be read: where
+// the memory lies that is not damage, because a store that goes on without its
+// memory takes again what it has (rule 7).
 func (r *replayer) run(chain []extent) error {
 	r.state = agents{}
 	from := len(chain)
 	for from > 0 {
 		from--
 		e := &chain[from]
+		if unreadable(e.headErr) {
+			return e.headErr
+		}
 		if e.headErr != nil {
 			r.damaged(e.path, 0, e.headErr)
 			continue
@@ -123,6 +128,9 @@ func (r *replayer) run(chain []extent) error {
 		if err == nil {
 			r.state = m
 			break
+		}
+		if unreadable(err) {
+			return err
 		}
 		r.damaged(e.path, headSize, err)
 	}

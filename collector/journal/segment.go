@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -54,6 +55,14 @@ func headOf(f *os.File, path string) (head, error) {
 		return head{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return h, nil
+}
+
+// unreadable reports whether an error says that the disk did not give the bytes
+// now, as opposed to bytes that are wrong: that is no damage, and nothing may be
+// concluded from it.
+func unreadable(err error) bool {
+	var p *fs.PathError
+	return errors.As(err, &p) && !errors.Is(err, fs.ErrNotExist)
 }
 
 // readSnapshot reads and verifies the snapshot of a segment.
@@ -167,6 +176,9 @@ func findTail(path string, store wire.StoreID, synced int64) (tail, error) {
 	var begin int64
 	var index uint64
 	h, herr := headOf(f, path)
+	if unreadable(herr) {
+		return tail{}, herr
+	}
 	if herr == nil {
 		begin, index = min(h.records(), info.Size()), h.first-1
 	}
