@@ -32,7 +32,8 @@ type LaneConfig struct {
 	MaxAge      time.Duration
 
 	// FreeSpace is how many bytes of the disk are to stay free: the lane counts as
-	// full when there are fewer. 0: the disk may fill up.
+	// full when there are fewer. 0: 5 % of the disk, at most 512 MiB. Negative: the
+	// disk may fill up.
 	FreeSpace int64
 
 	// Overflow says what becomes of a message for which there is no room. The zero
@@ -105,8 +106,6 @@ func (l *LaneConfig) check() error {
 		return fmt.Errorf("at most %d bytes on disk, want 0 (no limit) or at least %d", l.MaxBytes, queue.MinMaxBytes)
 	case l.MaxAge != 0 && l.MaxAge < leastAge:
 		return fmt.Errorf("an age of at most %s, want 0 (no limit) or at least %s", l.MaxAge, leastAge)
-	case l.FreeSpace < 0:
-		return fmt.Errorf("%d bytes that are to stay free, want 0 or more", l.FreeSpace)
 	case l.Overflow > DropNewest:
 		return fmt.Errorf("%s, want Reject, Block, DropOldest or DropNewest", l.Overflow)
 	case l.SyncInterval != 0 && (l.SyncInterval < leastInterval || l.SyncInterval > mostInterval):

@@ -233,7 +233,6 @@ func TestLaneSettingsAreChecked(t *testing.T) {
 		"at most 1 bytes on disk":     {Lanes: map[string]agent.LaneConfig{"a": {MaxBytes: 1}}},
 		"at most -1 bytes on disk":    {Lanes: map[string]agent.LaneConfig{"a": {MaxBytes: -1}}},
 		"an age of at most 1ms":       {Lanes: map[string]agent.LaneConfig{"a": {MaxAge: time.Millisecond}}},
-		"-5 bytes that are to stay":   {Lanes: map[string]agent.LaneConfig{"a": {FreeSpace: -5}}},
 		"overflow(9), want":           {Lanes: map[string]agent.LaneConfig{"a": {Overflow: 9}}},
 		"a sync every 1ns":            {Lanes: map[string]agent.LaneConfig{"a": {SyncInterval: 1}}},
 		"compression codec-3":         {Lanes: map[string]agent.LaneConfig{"a": {Compression: 3}}},

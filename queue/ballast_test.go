@@ -89,7 +89,6 @@ func TestBallastDeliveredMessagesGiveTheirRoomBack(t *testing.T) {
 	if l.Stats().Failing == nil {
 		t.Error("room for an ack was taken for room for a message")
 	}
-	l.faults.fail(beforeCommit, errRoom)
 	l.put(2, 2)
 	if now := l.files(); len(now) != 1 || now[0] == files[0] {
 		t.Errorf("files %v, before %v: delivered messages still fill the disk", now, files)

@@ -21,7 +21,7 @@ func TestAFullDiskIsNoTrap(t *testing.T) {
 	const env = "FIELDPOST_QUEUE_FULL_DISK"
 	disk := os.Getenv(env)
 	phase, disk, _ := strings.Cut(disk, ":")
-	cfg := Config{Dir: filepath.Join(disk, "lane"), Agent: "a", Lane: "l", AckDelay: 1}
+	cfg := Config{Dir: filepath.Join(disk, "lane"), Agent: "a", Lane: "l", AckDelay: 1, FreeSpace: -1}
 	run := func(phase, disk string, attr *syscall.SysProcAttr) error {
 		exe, err := os.Executable()
 		if err != nil {

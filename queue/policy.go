@@ -73,13 +73,15 @@ func (q *Queue) room(p *put) error {
 		waiting, count = q.waiting.bytes, q.waiting.count
 	}
 	waiting, count = waiting+q.taken.bytes, count+q.taken.count
+	used, held := q.cfg.strand.others()
+	used += q.used
 	switch {
 	case q.low != nil:
 		return q.low
-	case q.cfg.MaxBytes > 0 && q.used+int64(waiting+len(p.buf))+pagesPerCommit > q.cfg.MaxBytes:
-		return fmt.Errorf("lane %s has %d bytes on disk, and may have %d", q.cfg.Lane, q.used, q.cfg.MaxBytes)
+	case q.cfg.MaxBytes > 0 && used+int64(waiting+len(p.buf))+pagesPerCommit > q.cfg.MaxBytes:
+		return fmt.Errorf("lane %s has %d bytes on disk, and may have %d", q.cfg.Lane, used, q.cfg.MaxBytes)
 	case q.cfg.MaxMessages > 0:
-		if have := q.shown.backlog(q.settled()) + count; have+p.count() > q.cfg.MaxMessages {
+		if have := q.shown.backlog(q.settled()) + held + count; have+p.count() > q.cfg.MaxMessages {
 			return fmt.Errorf("lane %s holds %d messages, and may hold %d", q.cfg.Lane, have, q.cfg.MaxMessages)
 		}
 	}
@@ -142,8 +144,18 @@ func (q *Queue) tellRoom() {
 	}
 }
 
-// freeOf is freeSpace; tests fill and free the disk with it.
-var freeOf = freeSpace
+// freeOf returns how many bytes of the disk that holds dir a user may still fill;
+// tests fill and free the disk with it.
+var freeOf = func(dir string) (int64, error) {
+	free, _, err := diskSpace(dir)
+	return free, err
+}
+
+// defaultFree is what stays free where nobody says how much.
+func defaultFree(dir string) (int64, error) {
+	_, total, err := diskSpace(dir)
+	return min(total/20, 512<<20), err
+}
 
 // look finds out whether the disk has less free than it must keep. It does so
 // at most every [roomPause].
@@ -228,8 +240,8 @@ func (q *Queue) nextGroup() *group {
 	return q.take()
 }
 
-// makeRoom gives the oldest messages up until a group fits (DropOldest). The
-// tombstones are part of the group's own commit.
+// makeRoom gives the oldest messages up until a group fits (DropOldest): those of
+// older streams first. The tombstones are part of the group's own commit.
 func (q *Queue) makeRoom(c *change, g *group) error {
 	if q.cfg.Overflow != DropOldest {
 		return nil
@@ -237,26 +249,49 @@ func (q *Queue) makeRoom(c *change, g *group) error {
 	q.mu.Lock()
 	settled, used, low := q.settled(), q.used, q.low
 	q.mu.Unlock()
+	usedElse, heldElse := q.cfg.strand.others()
+	over, need := int64(0), int64(0)
+	if q.cfg.MaxMessages > 0 {
+		over = max(0, int64(c.state.backlog(settled)+heldElse+g.count)-int64(q.cfg.MaxMessages))
+	}
+	if q.cfg.MaxBytes > 0 {
+		need = max(0, used+usedElse+int64(g.bytes)+pagesPerCommit-q.cfg.MaxBytes)
+	}
+	if low != nil {
+		need = max(need, int64(g.bytes)+pagesPerCommit)
+	}
+	if over == 0 && need == 0 {
+		return nil
+	}
+	freed, fewer := q.cfg.strand.yield(need, uint64(over))
+	if err := q.dropOldest(c, max(0, need-freed), uint64(over)-min(uint64(over), fewer)); err != nil {
+		return err
+	}
+	if low != nil && !c.drops && freed == 0 {
+		return low
+	}
+	return nil
+}
+
+// dropOldest gives the oldest messages up, until so many bytes on disk and
+// messages are gone or nothing is left.
+func (q *Queue) dropOldest(c *change, bytes int64, count uint64) error {
+	q.mu.Lock()
+	settled := q.settled()
+	q.mu.Unlock()
 	s := &c.state
 	to := wire.Seq(0)
-	if over := int64(s.backlog(settled)+g.count) - int64(q.cfg.MaxMessages); q.cfg.MaxMessages > 0 && over > 0 {
-		n, err := q.upTo(s, settled, uint64(over))
+	if count > 0 {
+		n, err := q.upTo(s, settled, count)
 		if err != nil {
 			return err
 		}
 		to = n
 	}
-	need := used + int64(g.bytes) + pagesPerCommit - q.cfg.MaxBytes
-	if q.cfg.MaxBytes == 0 {
-		need = 0
-	}
-	if low != nil {
-		need = max(need, int64(g.bytes)+pagesPerCommit)
-	}
 	q.files.mu.Lock()
 	segs := append([]segment(nil), q.files.segs...)
 	q.files.mu.Unlock()
-	for i := 0; i < len(segs) && need > 0; i++ {
+	for i := 0; i < len(segs) && bytes > 0; i++ {
 		end := s.next - 1
 		if i+1 < len(segs) {
 			end = segs[i+1].first - 1
@@ -264,15 +299,9 @@ func (q *Queue) makeRoom(c *change, g *group) error {
 			c.fresh, q.rotateAt = true, 0 // the tail's room comes back once another file has taken its place
 		}
 		to = max(to, end)
-		need -= q.sizeOf(segs[i])
+		bytes -= q.sizeOf(segs[i])
 	}
-	if err := q.drop(c, to, wire.ReasonOverflow); err != nil {
-		return err
-	}
-	if low != nil && !c.drops {
-		return low
-	}
-	return nil
+	return q.drop(c, to, wire.ReasonOverflow)
 }
 
 // upTo returns the last number of the batch that holds the n-th number above

@@ -161,8 +161,9 @@ func TestMaxBytesIsACapOnTheDisk(t *testing.T) {
 
 func TestFreeSpaceIsKeptFree(t *testing.T) {
 	free := new(atomic.Int64)
+	before := freeOf
 	freeOf = func(string) (int64, error) { return free.Load(), nil }
-	defer func() { freeOf = freeSpace }()
+	defer func() { freeOf = before }()
 	for _, o := range []Overflow{Reject, Block, DropOldest, DropNewest} {
 		t.Run(o.String(), func(t *testing.T) {
 			free.Store(1 << 30)

@@ -32,16 +32,19 @@ type Config struct {
 	Agent       wire.AgentID  // whose lane it is; a folder of another agent is refused
 	Lane        wire.Lane     // the lane's name; likewise
 	SegmentSize int64         // bytes of a segment file, 0: 64 MiB, at least 64 KiB; one large Put may make one larger
+	LiveFirst   time.Duration // of OpenLane: after an outage longer than this new messages go ahead of those that have piled up, 0: never
 	Codec       wire.Codec    // how batches are compressed; one that does not get smaller is left as it is
 	MaxBytes    int64         // bytes the lane's files may take, 0: no limit, at least 512 KiB; segments are an eighth of it at most
 	MaxMessages uint64        // messages the lane may hold that no store has acked, 0: no limit
 	MaxAge      time.Duration // a batch whose newest message has waited longer is dropped, 0: never
-	FreeSpace   int64         // bytes of the disk that stay free, 0: it may be filled
+	FreeSpace   int64         // bytes of the disk that stay free, 0: 5 % of it, at most 512 MiB; negative: it may be filled
 	Overflow    Overflow      // what becomes of a message there is no room for
 	Interval    time.Duration // 0: Put returns after the sync. Else it returns at once, a sync follows within this time, and a crash loses what it would have covered
 	AckDelay    time.Duration // how long an ack may wait for a commit to ride with before it is committed alone, 0: 200 ms
 	Synced      func()        // called after every commit that shows something new; must not block; may be nil
 	Logger      *slog.Logger  // nil: discards
+
+	strand *strand // of a lane's stream
 }
 
 // Queue is one open lane. All methods may be called concurrently, except where

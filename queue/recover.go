@@ -24,6 +24,11 @@ func (q *Queue) recover(ctx context.Context) error {
 		return err
 	}
 	var err error
+	if q.cfg.FreeSpace == 0 {
+		if q.cfg.FreeSpace, err = defaultFree(dir); err != nil {
+			return err
+		}
+	}
 	if q.lock, err = takeLock(ctx, dir); err != nil {
 		return err
 	}
@@ -202,7 +207,7 @@ func (r *recovery) run(ctx context.Context) error {
 		r.damaged = append([]segment{seg}, r.damaged...)
 	}
 	for _, seg := range r.damaged {
-		if err := r.salvage(seg); err != nil {
+		if err := r.salvage(seg, true); err != nil {
 			return err
 		}
 	}
@@ -239,7 +244,7 @@ func (r *recovery) cutOff(seg segment, cause error) error {
 		return errors.Join(cause, err, undo())
 	}
 	r.warn("the last commit of segment %s was cut off: %v", seg.name(), cause)
-	return r.salvage(seg)
+	return r.salvage(seg, false)
 }
 
 // returned puts files in quarantine that turned up after their numbers were
@@ -361,8 +366,9 @@ func (r *recovery) read(f *file, s *state, from wire.Seq, keep func([]block)) er
 }
 
 // salvage takes over the batches that a damaged newest file still shows to a
-// search of its bytes. Numbers between them become tombstones.
-func (r *recovery) salvage(seg segment) error {
+// search of its bytes. With gaps, numbers between them become tombstones; else
+// the first one that is missing ends it: nobody was promised what comes after.
+func (r *recovery) salvage(seg segment, gaps bool) error {
 	path := filepath.Join(r.dir, seg.name())
 	found, err := scan(path, r.lane)
 	if err != nil && len(found) == 0 {
@@ -382,9 +388,15 @@ func (r *recovery) salvage(seg segment) error {
 		if err != nil || e.first < s.next && !s.epoch.IsZero() {
 			continue // changed since, or half of it is known otherwise
 		}
+		if k := len(s.history) - 1; k >= 0 && slices.ContainsFunc(s.history[:k], func(b wire.Boundary) bool { return b.Incarnation == p.Incarnation }) {
+			continue // of an opening that was over before these numbers
+		}
 		if s.epoch.IsZero() { // no file has told: this is the oldest there is
 			s.epoch, s.oldest, s.next = p.Epoch, p.First, p.First
 			base = p.First
+		}
+		if p.First > s.next && !gaps {
+			break
 		}
 		if p.First > s.next {
 			if len(s.history) == 0 || s.history[len(s.history)-1].Incarnation != p.Incarnation {

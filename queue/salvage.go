@@ -159,7 +159,7 @@ func (fs *files) salvage(s *state, i int, g *gap) ([]block, error) {
 			return nil, fmt.Errorf("segment %s cannot be read now: %w", path, err)
 		}
 		if err := keepCopy(fs.dir, seg.name()); err != nil {
-			return nil, fmt.Errorf("segment %s is damaged and no copy of it could be kept: %w", path, err)
+			return nil, fmt.Errorf("segment %s is damaged (%w) and no copy of it could be kept: %w", path, g, err)
 		}
 		fs.salvaged[seg.ordinal] = found
 	}

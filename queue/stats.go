@@ -33,6 +33,7 @@ type Stats struct {
 	RolledBack  uint64                 // times that memory was seen to have gone back
 	Relabelled  uint64                 // numbers that may be stored twice because of that
 
+	Streams     int    // that are not drained, the one that takes puts included
 	Segments    int    // segment files
 	DiskBytes   int64  // bytes they take
 	Quarantined int    // damaged files of which a copy is kept
@@ -47,7 +48,7 @@ type Stats struct {
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	s, acked, settled := q.shown, q.acked(), q.settled()
-	st := Stats{Commits: q.commits, Stopped: q.stopped, Failing: q.failing, DiskBytes: q.used}
+	st := Stats{Streams: 1, Commits: q.commits, Stopped: q.stopped, Failing: q.failing, DiskBytes: q.used}
 	if st.Failing == nil {
 		st.Failing = q.low
 	}
@@ -76,17 +77,7 @@ func (s *state) fill(st *Stats, acked wire.Seq) {
 	st.DeadLetters, st.Forks, st.RolledBack, st.Relabelled = s.dead, s.forks, s.rolledBack, s.relabelled
 }
 
-// ReadStats returns the figures of a lane that no process has open. It changes
-// nothing in the folder. Errors: [ErrInUse]; [ErrNotAQueue] for a folder without
-// segments; one about damage, which the next Open sorts out.
-func ReadStats(dir string) (Stats, error) {
-	st, err := readStats(dir)
-	if err != nil {
-		return Stats{}, fmt.Errorf("queue %s: %w", dir, err)
-	}
-	return st, nil
-}
-
+// readStats returns the figures of one stream that no process has open.
 func readStats(dir string) (Stats, error) {
 	segs, _, err := list(dir)
 	if err != nil {

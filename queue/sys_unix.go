@@ -34,12 +34,12 @@ func noSpace(err error) bool {
 // mapping, which stays, holds the open file and the lock with it.
 func release(f *os.File) { syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
 
-// freeSpace returns how many bytes of the disk that holds dir a user may still
-// fill.
-func freeSpace(dir string) (int64, error) {
+// diskSpace returns how many bytes of the disk that holds dir a user may still
+// fill, and how many it has.
+func diskSpace(dir string) (free, total int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+		return 0, 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	return int64(st.Bavail) * int64(st.Bsize), nil
+	return int64(st.Bavail) * int64(st.Bsize), int64(st.Blocks) * int64(st.Bsize), nil
 }

@@ -28,16 +28,16 @@ func noSpace(err error) bool {
 // release does nothing: Windows gives a file's locks back with the handle.
 func release(*os.File) {}
 
-// freeSpace returns how many bytes of the disk that holds dir a user may still
-// fill.
-func freeSpace(dir string) (int64, error) {
+// diskSpace returns how many bytes of the disk that holds dir a user may still
+// fill, and how many it has.
+func diskSpace(dir string) (free, total int64, err error) {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	var free uint64
-	if err := windows.GetDiskFreeSpaceEx(name, &free, nil, nil); err != nil {
-		return 0, &os.PathError{Op: "free space", Path: dir, Err: err}
+	var f, all uint64
+	if err := windows.GetDiskFreeSpaceEx(name, &f, &all, nil); err != nil {
+		return 0, 0, &os.PathError{Op: "free space", Path: dir, Err: err}
 	}
-	return int64(min(free, 1<<62)), nil
+	return int64(min(f, 1<<62)), int64(min(all, 1<<62)), nil
 }

@@ -232,7 +232,11 @@ func (q *Queue) storeAck() {
 	q.mu.Lock()
 	q.ackAt = time.Time{}
 	q.mu.Unlock()
-	if c.state.acked() == c.state.next-1 && q.tailSize() > q.cfg.SegmentSize/2 {
+	large := q.cfg.SegmentSize / 2
+	if s := q.cfg.strand; s != nil && s.retired.Load() {
+		large = minSegmentSize / 2 // it will not grow again
+	}
+	if c.state.acked() == c.state.next-1 && q.tailSize() > large {
 		q.rotateAt = 0 // all is delivered: a new file gives the disk back
 		c.fresh = true
 	}
@@ -250,7 +254,7 @@ func (q *Queue) storeAck() {
 // not stored) or [ErrUncertain].
 func (q *Queue) commit(c *change) error {
 	tail := q.files.tail
-	size, lost := q.tailSize(), tail.broken() != nil || tail.db == nil || tail.spent && len(c.blocks) > 0
+	size, lost := q.tailSize(), tail.broken() != nil || tail.db == nil || tail.spent
 	full := size >= q.rotateAt && size > minSegmentSize/2 && (c.fresh || size+c.size() > q.cfg.SegmentSize)
 	if full || lost {
 		err := q.rotate(c)
@@ -274,8 +278,8 @@ func (q *Queue) commit(c *change) error {
 	var not *notStored
 	certain := errors.As(err, &not)
 	if certain && isSpace(err) {
-		// A search of the file must never find what was refused: the same numbers,
-		// with what comes next, go into another file.
+		// A search of the file must never find what was refused: whatever comes next
+		// goes into another file.
 		tail.spent = tail.spent || len(c.blocks) > 0
 		if !c.spares && q.ballast.release() {
 			return q.commit(c)
@@ -384,6 +388,7 @@ func (q *Queue) publish(c *change) {
 	if recovered {
 		q.log.Info("storing works again")
 	}
+	q.note()
 	q.unlink(c.gone)
 	if q.cfg.Synced != nil && !c.silent {
 		q.cfg.Synced()

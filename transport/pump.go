@@ -89,6 +89,11 @@ func (l *link) resume(ctx context.Context, greetings []greeting) error {
 			l.client.log.Error("lane left out of this link", "lane", name, "error", err)
 			continue
 		}
+		if k, ok := g.source.(Timekeeper); ok {
+			if err := k.Confirm(ctx, l.welcome.Time); err != nil {
+				l.client.log.Warn("the collector's time could not be noted", "lane", name, "error", err)
+			}
+		}
 		ln := &lane{source: g.source, name: name, window: l.welcome.Window, fragment: l.welcome.Fragment}
 		for _, r := range resumes {
 			r.Stream = uint32(len(l.streams) + 1)

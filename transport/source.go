@@ -2,9 +2,16 @@ package transport
 
 import (
 	"context"
+	"time"
 
 	"github.com/fieldpost/fieldpost/wire"
 )
+
+// Timekeeper is a source that wants to know the collector's time, for the age of
+// its messages (rule 14). It is told after it has taken a welcome.
+type Timekeeper interface {
+	Confirm(ctx context.Context, collector time.Time) error
+}
 
 // Source is one lane as the transport sees it: what is synced, in order, and
 // the few durable steps that a link asks of it. A queue is one.

@@ -48,7 +48,12 @@ func (d *decoder) lane(l *LaneSettings) fields {
 		"max_bytes":    d.scalar(func(s string) (err error) { l.MaxBytes, err = parseLaneSize(s); return }),
 		"max_messages": d.scalar(func(s string) (err error) { l.MaxMessages, err = parseMessages(s); return }),
 		"max_age":      d.duration(&l.MaxAge, MinAge, MaxAge),
-		"free_space":   d.scalar(func(s string) (err error) { l.FreeSpace, err = ParseSize(s); return }),
+		"free_space": d.scalar(func(s string) (err error) {
+			if l.FreeSpace, err = ParseSize(s); err == nil && l.FreeSpace == 0 {
+				l.FreeSpace = -1 // said, and not left out
+			}
+			return
+		}),
 		"overflow":     d.scalar(func(s string) (err error) { l.Overflow, err = parseOverflow(s); return }),
 		"durability":   d.scalar(func(s string) (err error) { l.Interval, err = parseDurability(s); return }),
 		"compression":  d.scalar(func(s string) error { return l.Compression.UnmarshalText([]byte(s)) }),
