@@ -27,13 +27,14 @@ const (
 	OpMkdir               //
 	OpResize              // truncate, or open with O_TRUNC
 	OpList                // of a folder: it is opened
+	OpRoom                // how much is free is asked for
 	Kinds     int  = iota // how many there are
 )
 
 // String returns the kind's name.
 func (k Kind) String() string {
 	return [...]string{"lookup", "stat", "open", "create", "read", "page-in", "write", "sync", "sync of a folder", "close", "rename", "unlink",
-		"mkdir", "resize", "list"}[k]
+		"mkdir", "resize", "list", "room"}[k]
 }
 
 // Insisting is how long an operation of a kind that [Kind.Insists] has to fail for

@@ -71,6 +71,7 @@ var suffering = map[Kind]func(path string) error{
 	OpUnlink: func(path string) error { err := os.Remove(path); os.WriteFile(path, nil, 0o600); return err },
 	OpMkdir:  func(path string) error { os.Remove(path); return os.Mkdir(path, 0o700) },
 	OpResize: func(path string) error { return os.Truncate(path, 5) },
+	OpRoom:   func(path string) error { var room unix.Statfs_t; return unix.Statfs(path, &room) },
 	OpList: func(path string) error {
 		os.Remove(path)
 		os.Mkdir(path, 0o700)

@@ -406,9 +406,9 @@ func (f *files) ReleaseDir(in *fuse.ReleaseIn) {
 	delete(f.lists, in.Fh)
 }
 
-func (f *files) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+func (f *files) StatFs(_ <-chan struct{}, h *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
 	const blocks = 1 << 20
 	out.Bsize, out.Frsize, out.NameLen = pageSize, pageSize, 255
 	out.Blocks, out.Bfree, out.Bavail, out.Files, out.Ffree = blocks, blocks, blocks, blocks, blocks
-	return fuse.OK
+	return status(f.d.look(f.d.faulty(OpRoom, h.NodeId, "", func() syscall.Errno { return 0 })))
 }
