@@ -132,6 +132,25 @@ func (q *Queue) store(g *group) error {
 	if errors.Is(err, ErrFull) && (q.spent() && q.renew() == nil || q.shed(err, g) == nil) {
 		err = q.append(g)
 	}
+	if errors.Is(err, ErrFull) && isSpace(err) && q.cfg.Overflow == DropNewest && q.decline(g) == nil {
+		err = nil
+	}
+	return err
+}
+
+// decline leaves tombstones for a group that a full disk has no room for
+// (DropNewest).
+func (q *Queue) decline(g *group) error {
+	c := q.begin()
+	for _, p := range g.puts {
+		c.lose(p)
+	}
+	err := q.commit(c)
+	if err == nil {
+		for _, p := range g.puts {
+			p.dropped = true
+		}
+	}
 	return err
 }
 
