@@ -16,15 +16,19 @@ const (
 	laneRetryMax = time.Minute
 )
 
-// lane is one source on this link. It belongs to the pump.
+// lane is one source on this link, or a part of its streams. It belongs to the pump.
 type lane struct {
 	source   Source
 	name     wire.Lane
 	streams  []*stream // oldest first
-	done     int       // the first so many streams are acked to their end
 	window   int       // bytes that may be on their way
 	inflight int       // bytes that are
 	fragment int       // bytes of a batch in one frame
+
+	// Of a source one of whose streams goes ahead of the others: they share a window.
+	epoch wire.Epoch // of that one
+	rest  *lane      // the lane of the others, nil if this is not the lane of that one
+	live  *lane      // the lane of that one, nil if this is not the lane of the others
 
 	// Owned by turns.
 	rank    *rank
@@ -54,7 +58,20 @@ func (l *lane) ready(now time.Time) (bool, error) {
 	if err := l.fetch(now); err != nil || l.held == nil {
 		return false, err
 	}
-	return (l.inflight == 0 || l.inflight+l.cost() <= l.window) && !l.holder.waits(), nil
+	return (l.inflight == 0 || l.inflight+l.cost() <= l.room()) && !l.holder.waits(), nil
+}
+
+// room is how many bytes of the lane may be on their way. The others of a stream
+// that goes ahead have half the window at most, so that it never finds all of it
+// taken.
+func (l *lane) room() int {
+	switch {
+	case l.rest != nil:
+		return l.window - l.rest.inflight
+	case l.live != nil:
+		return min(l.window/2, l.window-l.live.inflight)
+	}
+	return l.window
 }
 
 // cost is what the entry that is held counts against the window.
@@ -76,13 +93,10 @@ func (l *lane) frame(dst []byte) (_ []byte, begun bool) {
 
 // fetch sees to it that an entry is held if there is one to send.
 func (l *lane) fetch(now time.Time) error {
-	if l.held != nil || l.inflight >= l.window && l.inflight > 0 || now.Before(l.retry) {
+	if l.held != nil || l.inflight >= l.room() && l.inflight > 0 || now.Before(l.retry) {
 		return nil
 	}
-	for l.done < len(l.streams)-1 && l.streams[l.done].w+1 >= l.streams[l.done].next {
-		l.done++
-	}
-	for _, s := range l.streams[l.done:] {
+	for _, s := range l.streams {
 		e, ok, err := l.source.Next(s.epoch, s.send)
 		if err == nil && ok && (e.From > s.send || e.To < s.send) {
 			err = fmt.Errorf("source gives %d to %d where %d is to be sent", e.From, e.To, s.send)

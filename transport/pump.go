@@ -75,13 +75,13 @@ func (l *link) resume(ctx context.Context, greetings []greeting) error {
 	matches := l.welcome.Matches
 	var failed error
 	var open []*opened
-	var frames []byte
+	var frames, begun []byte // a session counts as told in full once the streams of its hello are open: others come last
 	n := 0
 	for _, g := range greetings {
 		name := g.source.Lane()
 		resumes, err := g.source.Welcome(ctx, l.welcome.Store, g.said, matches[:len(g.said)])
 		matches = matches[len(g.said):]
-		if err == nil && len(resumes) != len(g.said) {
+		if err == nil && len(resumes) < len(g.said) {
 			err = failf(CauseQueue, "%d resumes for %d streams", len(resumes), len(g.said))
 		}
 		if err != nil {
@@ -94,17 +94,29 @@ func (l *link) resume(ctx context.Context, greetings []greeting) error {
 				l.client.log.Warn("the collector's time could not be noted", "lane", name, "error", err)
 			}
 		}
-		ln := &lane{source: g.source, name: name, window: l.welcome.Window, fragment: l.welcome.Fragment}
-		for _, r := range resumes {
+		live, rest := l.lanes(g.source)
+		for i, r := range resumes {
 			r.Stream = uint32(len(l.streams) + 1)
+			ln := live
+			if rest != nil && r.Epoch != live.epoch {
+				ln = rest
+			}
 			s := newStream(ln, r.Stream, r)
 			l.streams, ln.streams = append(l.streams, s), append(ln.streams, s)
 			open = append(open, &opened{source: g.source, number: r.Stream, epoch: r.Epoch, last: wire.Announcement{Next: r.Next}})
-			frames = wire.AppendResume(frames, r)
+			if i < len(g.said) {
+				frames = wire.AppendResume(frames, r)
+			} else {
+				begun = wire.AppendResume(begun, r)
+			}
 			n++
 		}
-		l.turns.add(ln, l.client.cfg.Lanes[name])
+		l.turns.add(live, l.client.cfg.Lanes[name])
+		if rest != nil {
+			l.turns.addBehind(rest, l.client.cfg.Lanes[name])
+		}
 	}
+	frames = append(frames, begun...)
 	if failed != nil {
 		if len(l.turns.lanes) == 0 {
 			return failed
@@ -123,6 +135,21 @@ func (l *link) resume(ctx context.Context, greetings []greeting) error {
 	}
 	poke(l.ready)
 	return nil
+}
+
+// lanes returns the lane of a source that has taken the welcome. If its newest
+// stream goes ahead, that has a lane of its own, and rest is that of the others.
+func (l *link) lanes(source Source) (live, rest *lane) {
+	live = &lane{source: source, name: source.Lane(), window: l.welcome.Window, fragment: l.welcome.Fragment}
+	if lf, ok := source.(LiveFirst); ok {
+		if epoch, ok := lf.Ahead(); ok {
+			r := *live
+			live.epoch = epoch
+			rest = &r
+			live.rest, rest.live = rest, live
+		}
+	}
+	return live, rest
 }
 
 // step takes the answers and gives lanes their turns. It reports whether there

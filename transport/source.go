@@ -13,6 +13,14 @@ type Timekeeper interface {
 	Confirm(ctx context.Context, collector time.Time) error
 }
 
+// LiveFirst is a source whose newest stream may go ahead of the others: they get
+// what it leaves, and at least their share.
+type LiveFirst interface {
+	// Ahead returns the epoch of the stream that goes ahead, false if they follow one
+	// another. It is asked after a welcome is taken, and holds for the link.
+	Ahead() (wire.Epoch, bool)
+}
+
 // Source is one lane as the transport sees it: what is synced, in order, and
 // the few durable steps that a link asks of it. A queue is one.
 //
@@ -35,7 +43,8 @@ type Source interface {
 	// the hello; matches[i] answers said[i]. It relabels, forks, adopts an epoch or
 	// keeps it (rules 1 and 2), and makes that and the obeyed store durable; only
 	// then it applies acks up to the common points. It returns one resume per
-	// stream, in order; the send position of stream i is result[i].Base + 1.
+	// stream, in order; the send position of stream i is result[i].Base + 1. Behind
+	// them there may be resumes of streams that it has begun just now.
 	// Stream numbers in the result are zero, they are the caller's to set. On an
 	// error nothing may be sent.
 	Welcome(ctx context.Context, store wire.StoreID, said []wire.StreamState, matches []wire.Match) ([]wire.Resume, error)

@@ -16,23 +16,29 @@ type turns struct {
 
 // rank is the lanes of one priority.
 type rank struct {
-	priority int
+	priority int   // twice the configured one, and one more for lanes that are no backlog
 	served   int64 // what the last lane of it that was served had had before
 }
 
 // add puts ln in its place: behind the lanes of the same or a higher priority.
-func (t *turns) add(ln *lane, policy LanePolicy) {
+func (t *turns) add(ln *lane, policy LanePolicy) { t.put(ln, policy, 2*policy.Priority+1) }
+
+// addBehind puts a backlog behind all lanes of its priority: it has its share of
+// what they leave.
+func (t *turns) addBehind(ln *lane, policy LanePolicy) { t.put(ln, policy, 2*policy.Priority) }
+
+func (t *turns) put(ln *lane, policy LanePolicy, priority int) {
 	i := 0
-	for i < len(t.lanes) && t.lanes[i].rank.priority >= policy.Priority {
+	for i < len(t.lanes) && t.lanes[i].rank.priority >= priority {
 		i++
 	}
 	if ln.share = policy.Share; ln.share == 0 {
 		ln.share = DefaultShare
 	}
-	if i > 0 && t.lanes[i-1].rank.priority == policy.Priority {
+	if i > 0 && t.lanes[i-1].rank.priority == priority {
 		ln.rank = t.lanes[i-1].rank
 	} else {
-		ln.rank = &rank{priority: policy.Priority}
+		ln.rank = &rank{priority: priority}
 	}
 	t.lanes = append(t.lanes[:i], append([]*lane{ln}, t.lanes[i:]...)...)
 }
