@@ -57,7 +57,7 @@ type Agent struct {
 	instance wire.Instance
 	opened   time.Time
 	lock     *flock.Flock
-	lanes    map[wire.Lane]*queue.Queue
+	lanes    map[wire.Lane]*queue.Lane
 	names    []wire.Lane        // of lanes, sorted, the default one first
 	link     *transport.Client  // nil without collectors
 	stop     context.CancelFunc // ends the link
@@ -86,7 +86,7 @@ func Open(ctx context.Context, cfg Config) (_ *Agent, err error) {
 	}
 	a := &Agent{
 		cfg: cfg, routes: cfg.routes(), instance: wire.Instance{ID: wire.NewID()}, opened: time.Now(),
-		lanes: map[wire.Lane]*queue.Queue{}, ended: make(chan struct{}), closed: make(chan struct{}),
+		lanes: map[wire.Lane]*queue.Lane{}, ended: make(chan struct{}), closed: make(chan struct{}),
 	}
 	if a.lock, err = lock(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
@@ -137,10 +137,10 @@ func (a *Agent) openLanes(ctx context.Context) error {
 	sortLanes(found)
 	for _, name := range slices.Compact(found) {
 		l := a.cfg.Lanes[string(name)] // the zero value for a lane that is being drained: nothing of it is dropped
-		q, err := queue.Open(ctx, queue.Config{
+		q, err := queue.OpenLane(ctx, queue.Config{
 			Dir: laneDir(a.cfg.Dir, name), Agent: a.id, Lane: name,
 			MaxBytes: l.MaxBytes, MaxMessages: l.MaxMessages, MaxAge: l.MaxAge, FreeSpace: l.FreeSpace, Overflow: l.Overflow,
-			Interval: l.SyncInterval, Codec: l.Compression, SegmentSize: l.SegmentSize, Synced: a.wake, Logger: a.cfg.Logger,
+			Interval: l.SyncInterval, LiveFirst: l.LiveFirst, Codec: l.Compression, SegmentSize: l.SegmentSize, Synced: a.wake, Logger: a.cfg.Logger,
 		})
 		if errors.Is(err, queue.ErrForeign) {
 			err = fmt.Errorf("%w: %w; put each lane back where it came from", ErrIdentity, err)
@@ -186,7 +186,7 @@ func (a *Agent) start() {
 func (a *Agent) ID() string { return string(a.id) }
 
 // lane returns the queue that m goes to.
-func (a *Agent) lane(m *Message) (*queue.Queue, error) {
+func (a *Agent) lane(m *Message) (*queue.Lane, error) {
 	if !a.accepting.Load() {
 		return nil, ErrClosed
 	}
@@ -230,7 +230,7 @@ func (a *Agent) SendBatch(ctx context.Context, list []Message) error {
 	return q.Put(ctx, msgs...)
 }
 
-func (a *Agent) batch(list []Message) (*queue.Queue, []wire.Message, error) {
+func (a *Agent) batch(list []Message) (*queue.Lane, []wire.Message, error) {
 	if len(list) == 0 {
 		return nil, nil, nil
 	}

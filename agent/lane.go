@@ -46,6 +46,12 @@ type LaneConfig struct {
 	// synced. Else 10 ms to 1 h.
 	SyncInterval time.Duration
 
+	// LiveFirst: after an outage longer than this, messages go at once in a new
+	// epoch, and what has piled up follows behind, with the lane's Share of the link
+	// while there is more to send; each in order. 0: the lane keeps one order, and new
+	// messages wait for older ones. Else at least a second.
+	LiveFirst time.Duration
+
 	// Compression is of the lane's batches, on disk, on the link and in the
 	// collector's journal. It pays where messages come in batches or many at once;
 	// what does not get smaller is left as it is. The zero value is CodecNone.
@@ -93,6 +99,7 @@ const (
 	leastAge      = time.Second
 	leastInterval = 10 * time.Millisecond
 	mostInterval  = time.Hour
+	leastOutage   = time.Second
 )
 
 // check reports what is wrong with the settings.
@@ -110,6 +117,8 @@ func (l *LaneConfig) check() error {
 		return fmt.Errorf("%s, want Reject, Block, DropOldest or DropNewest", l.Overflow)
 	case l.SyncInterval != 0 && (l.SyncInterval < leastInterval || l.SyncInterval > mostInterval):
 		return fmt.Errorf("a sync every %s, want 0 (before every answer) or %s to %s", l.SyncInterval, leastInterval, mostInterval)
+	case l.LiveFirst != 0 && l.LiveFirst < leastOutage:
+		return fmt.Errorf("live first after %s, want 0 (never) or at least %s", l.LiveFirst, leastOutage)
 	case l.Compression > wire.CodecZstd:
 		return fmt.Errorf("compression %s, want CodecNone, CodecS2 or CodecZstd", l.Compression)
 	}
