@@ -18,6 +18,7 @@ type Sent struct {
 	ordered  []*item
 	places   map[place][]seen // of messages in earlier states of stores
 	declared []Declaration
+	apart    map[string]bool // lanes whose streams need not follow one another
 }
 
 // key is what makes two messages equal.
@@ -35,6 +36,13 @@ type equals struct {
 // line is a sequence whose order counts.
 type line struct{ agent, lane, producer string }
 
+// reach is a part of a line whose order counts: all of it, or what was numbered
+// under one incarnation.
+type reach struct {
+	line
+	incarnation string
+}
+
 // item is one sent message.
 type item struct {
 	line
@@ -51,6 +59,15 @@ func keyOf(agent, lane, topic string, body []byte) key {
 	fmt.Fprintf(h, "%d:%s", len(topic), topic)
 	h.Write(body)
 	return key{agent, lane, [16]byte(h.Sum(nil))}
+}
+
+// Apart says of a lane that its streams need not follow one another, because new
+// messages go ahead there: order counts within an incarnation, which Stored names.
+func (s *Sent) Apart(lane string) {
+	if s.apart == nil {
+		s.apart = map[string]bool{}
+	}
+	s.apart[lane] = true
 }
 
 // Add notes a sent message. Messages of one agent, lane and producer are added in
@@ -108,7 +125,7 @@ func (s *Sent) Accepted() int {
 // Stored is one message as a store holds it.
 type Stored struct {
 	Agent, Lane string
-	Incarnation string // under which the number was given; only Earlier looks at it
+	Incarnation string // under which the number was given; for Earlier and Apart
 	Seq         uint64 // for findings, and Earlier
 	Topic       string
 	Body        []byte // good until the next one
@@ -153,7 +170,7 @@ func (s *Sent) Judge(stored iter.Seq2[Stored, error]) (Verdict, error) {
 	for _, eq := range s.items {
 		eq.free = 0
 	}
-	last := map[line]*item{} // the furthest one that was stored
+	last := map[reach]*item{} // the furthest one that was stored
 	for e, err := range stored {
 		if err != nil {
 			return v, err
@@ -184,31 +201,35 @@ func (s *Sent) Judge(stored iter.Seq2[Stored, error]) (Verdict, error) {
 }
 
 // place finds the sent message that a stored one is.
-func (s *Sent) place(v *Verdict, last map[line]*item, e *Stored) {
+func (s *Sent) place(v *Verdict, last map[reach]*item, e *Stored) {
 	what := fmt.Sprintf("agent %s lane %s number %d, %s", e.Agent, e.Lane, e.Seq, begin(e.Topic, e.Body))
 	eq := s.items[keyOf(e.Agent, e.Lane, e.Topic, e.Body)]
 	if eq == nil || !slices.ContainsFunc(eq.list, (*item).mayBeStored) {
 		v.find(e.Agent, foreign, "never sent: %s", what)
 		return
 	}
-	pick := eq.pick(last)
+	of := ""
+	if s.apart[e.Lane] {
+		of = e.Incarnation
+	}
+	pick := eq.pick(last, of)
 	if pick == nil {
 		it := eq.list[slices.IndexFunc(eq.list, (*item).mayBeStored)]
 		v.find(e.Agent, doubled, "doubled: %s; it is %s", what, it)
 		return
 	}
 	pick.stored++
-	if l := last[pick.line]; l != nil && l.n > pick.n {
+	if l := last[reach{pick.line, of}]; l != nil && l.n > pick.n {
 		v.find(e.Agent, misplaced, "out of order: %s; it is %s, stored after number %d", what, pick, l.n)
 		return
 	}
-	last[pick.line] = pick
+	last[reach{pick.line, of}] = pick
 }
 
 // pick returns the message that a stored one is, nil if all are taken: the first
 // free one that keeps its line's order, accepted ones before uncertain ones; else
 // any free one.
-func (eq *equals) pick(last map[line]*item) (best *item) {
+func (eq *equals) pick(last map[reach]*item, incarnation string) (best *item) {
 	for eq.free < len(eq.list) && (eq.list[eq.free].stored > 0 || !eq.list[eq.free].mayBeStored()) {
 		eq.free++
 	}
@@ -221,7 +242,7 @@ func (eq *equals) pick(last map[line]*item) (best *item) {
 		if it.outcome == Unknown {
 			rank = 1
 		}
-		if l := last[it.line]; l != nil && l.n > it.n {
+		if l := last[reach{it.line, incarnation}]; l != nil && l.n > it.n {
 			rank += 2
 		}
 		if rank < bestRank {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,6 +78,34 @@ func TestJudgeTellsEachFault(t *testing.T) {
 				t.Errorf("got  %+v\nwant %+v\n%s", got.Tally, want, text)
 			}
 		})
+	}
+}
+
+// Of a lane whose streams go apart only what has one incarnation has an order.
+func TestJudgeApart(t *testing.T) {
+	var sent Sent
+	for _, b := range []string{"a", "b", "c", "d"} {
+		sent.Add(msg("p", b), Accepted)
+	}
+	stored := func(list ...string) iter.Seq2[Stored, error] {
+		return func(yield func(Stored, error) bool) {
+			for _, it := range list {
+				m := msg("p", it[1:])
+				if !yield(Stored{Agent: m.Agent, Lane: m.Lane, Incarnation: it[:1], Topic: m.Topic, Body: m.Body}, nil) {
+					return
+				}
+			}
+		}
+	}
+	if v, _ := sent.Judge(stored("2c", "1a", "2d", "1b")); v.Misplaced != 2 {
+		t.Errorf("one order: %d out of order, want 2", v.Misplaced)
+	}
+	sent.Apart(msg("p", "").Lane)
+	if v, _ := sent.Judge(stored("2c", "1a", "2d", "1b")); !v.OK() {
+		t.Error(v.String())
+	}
+	if v, _ := sent.Judge(stored("2d", "1a", "2c", "1b")); v.Misplaced != 1 {
+		t.Errorf("within an incarnation: %d out of order, want 1", v.Misplaced)
 	}
 }
 

@@ -19,6 +19,7 @@ func required() []string {
 		"stalled peer noticed",
 		"half-open link noticed",
 		"fork",
+		"live first: new messages go ahead of a backlog",
 		"two clones: duplicate identity",
 		"store behind: what it lost is sent again",
 		"store behind: what is lost is declared",
