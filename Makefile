@@ -29,7 +29,7 @@ test: ## run all tests (unit tests with the race detector where a C compiler is)
 	cd bench && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 sim: ## play N=100000 seeded schedules of agents and a collector in one bubble; failures print the seed and a log
-	$(GO) test -count=1 -timeout 0 -v -run '^TestSchedules$$' ./internal/sim -schedules $(if $(filter command,$(firstword $(origin N))),$(N),100000) -again 200
+	$(GO) test -count=1 -timeout 0 -v -run '^TestSchedules$$' ./internal/sim -power -schedules $(if $(filter command,$(firstword $(origin N))),$(N),100000) -again 200
 
 e2e-long: ## kill agent and collector ROUNDS=300 times each, over real binaries
 	$(GO) test -timeout 6h -v ./internal/e2e -rounds $(ROUNDS)

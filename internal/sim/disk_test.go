@@ -159,8 +159,8 @@ func name(e syscall.Errno) string {
 // arm orders a picture; done is closed when it has been taken.
 func (d *disk) arm(phase string, skip int) *crash {
 	c := &crash{phase: phase, skip: skip, to: d.w.newDir(d.owner + "-crashed"), done: make(chan struct{})}
-	if d.w.r.IntN(2) == 0 {
-		c.power = d.w.r.Uint64() | 1
+	if seed := d.w.r.Uint64(); *power && seed%2 == 1 {
+		c.power = seed
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -19,7 +19,6 @@ func required() []string {
 		"stalled peer noticed",
 		"half-open link noticed",
 		"fork",
-		"live first: new messages go ahead of a backlog",
 		"two clones: duplicate identity",
 		"store behind: what it lost is sent again",
 		"store behind: what is lost is declared",
@@ -34,6 +33,9 @@ func required() []string {
 		"collector: a failing disk keeps it from opening",
 	}
 	for side := range turnover {
+		if !*power {
+			break
+		}
 		list = append(list, side+": the power is cut, and what was not synced is lost")
 	}
 	for side, phases := range turnover {

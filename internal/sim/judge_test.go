@@ -72,9 +72,6 @@ func placeOf(s *oracle.Stored) string {
 // judge compares what was accepted with what is stored. The collector has ended.
 func (w *world) judge() error {
 	var sent oracle.Sent
-	for lane := range liveFirst {
-		sent.Apart(lane)
-	}
 	for _, t := range w.sent {
 		sent.Add(t.m, t.outcome)
 	}

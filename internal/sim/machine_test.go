@@ -49,9 +49,6 @@ type life struct {
 
 var lanes = []string{"default", "alarm"}
 
-// liveFirst is after which outage new messages of a lane go ahead.
-var liveFirst = map[string]time.Duration{"alarm": time.Second}
-
 func (w *world) newMachine(name, id, dir string) *machine {
 	m := &machine{w: w, name: name, id: id, dir: dir, disk: newDisk(w, "agent")}
 	m.connect()
@@ -93,7 +90,7 @@ func (m *machine) start(arm func() *crash) error {
 		Logger:    m.w.logger(l.name),
 	}
 	for _, lane := range lanes {
-		config.Lanes[lane] = agent.LaneConfig{SegmentSize: segmentSize, LiveFirst: liveFirst[lane]}
+		config.Lanes[lane] = agent.LaneConfig{SegmentSize: segmentSize}
 	}
 	a, err := agent.Open(context.Background(), config)
 	if err != nil {

@@ -21,6 +21,7 @@ var (
 	schedules = flag.Int("schedules", defaultSchedules, "how many schedules to play; a third of them with a journal, the others with a store in memory")
 	first     = flag.Uint64("first", 1, "the first schedule's seed")
 	workers   = flag.Int("workers", 0, "how many processes share them; 0: one for each processor")
+	power     = flag.Bool("power", false, "crashes at a step may cut the power as well, which takes what is not synced")
 	again     = flag.Int("again", 0, "play the first so many schedules a second time and say how many went the same way")
 )
 
@@ -63,7 +64,7 @@ func playSeed(t *testing.T, seed uint64, below string) outcome {
 			t.Errorf("seed %d: %v", seed, err)
 		}
 		if o.Failed || *oneSeed > 0 {
-			t.Logf("play it again with: go test ./internal/sim -run TestSchedules -seed %d\n%s", seed, strings.Join(w.events, "\n"))
+			t.Logf("play it again with: go test ./internal/sim -run TestSchedules -power=%v -seed %d\n%s", *power, seed, strings.Join(w.events, "\n"))
 		}
 		o.Tally, o.Seen, o.Digest = w.tally, w.seen, w.digest()
 	})

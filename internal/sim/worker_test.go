@@ -71,7 +71,7 @@ func play(t *testing.T, from uint64, count int) *total {
 		report := filepath.Join(dir, fmt.Sprint(k))
 		wg.Go(func() {
 			cmd := exec.CommandContext(ctx, exe, "-test.run", "^TestSchedules$", "-test.timeout", "0",
-				"-first", fmt.Sprint(from), "-schedules", fmt.Sprint(count))
+				"-first", fmt.Sprint(from), "-schedules", fmt.Sprint(count), fmt.Sprintf("-power=%v", *power))
 			cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "TMPDIR="+dir, fmt.Sprintf("%s=%d/%d %s", workerVariable, k, n, report))
 			in, err := cmd.StdinPipe() // it ends with us; see dieWithParent
 			if err != nil {

@@ -96,9 +96,6 @@ type logWriter struct {
 }
 
 func (l logWriter) Write(b []byte) (int, error) {
-	if bytes.Contains(b, []byte("follows as a backlog")) {
-		l.w.saw("live first: new messages go ahead of a backlog")
-	}
 	l.w.note("    %s: %s", l.who, bytes.TrimSpace(b))
 	return len(b), nil
 }
