@@ -61,20 +61,22 @@ type LaneStatus struct {
 	BacklogBytes uint64                 `json:"backlog_bytes"`
 	Oldest       time.Time              `json:"oldest,omitzero"`              // time of the oldest message without an ack
 	OldestAge    Seconds                `json:"oldest_age_seconds,omitempty"` // its age
-	Segments     int                    `json:"segments"`                     // files
-	DiskBytes    int64                  `json:"disk_bytes,omitempty"`         // that they take; of a running agent
-	Dropped      map[wire.Reason]uint64 `json:"dropped,omitempty"`            // numbers with a tombstone, by reason
-	DeadLetters  uint64                 `json:"dead_letters,omitempty"`       // messages that the store refused for good
-	Forks        uint64                 `json:"forks,omitempty"`              // times that folder and store had parted (rolled back)
-	RolledBack   uint64                 `json:"rolled_back,omitempty"`        // times that memory was seen to have gone back
-	Quarantined  int                    `json:"quarantined,omitempty"`        // damaged files of which a copy is kept
-	Trouble      string                 `json:"trouble,omitempty"`            // what is wrong with the lane now
+	LiveFirst    Seconds                `json:"live_first_seconds,omitempty"`
+	Streams      int                    `json:"streams"`                // that are not drained, the one that takes messages included
+	Segments     int                    `json:"segments"`               // files
+	DiskBytes    int64                  `json:"disk_bytes,omitempty"`   // that they take; of a running agent
+	Dropped      map[wire.Reason]uint64 `json:"dropped,omitempty"`      // numbers with a tombstone, by reason
+	DeadLetters  uint64                 `json:"dead_letters,omitempty"` // messages that the store refused for good
+	Forks        uint64                 `json:"forks,omitempty"`        // times that folder and store had parted (rolled back)
+	RolledBack   uint64                 `json:"rolled_back,omitempty"`  // times that memory was seen to have gone back
+	Quarantined  int                    `json:"quarantined,omitempty"`  // damaged files of which a copy is kept
+	Trouble      string                 `json:"trouble,omitempty"`      // what is wrong with the lane now
 }
 
 func laneStatus(name wire.Lane, st queue.Stats, now time.Time) LaneStatus {
 	l := LaneStatus{
 		Lane: string(name), Epoch: st.Epoch, Accepted: st.Accepted, Next: st.Next, Acked: st.Acked,
-		Backlog: st.Backlog, BacklogBytes: st.BacklogBytes, Oldest: st.OldestTime, Segments: st.Segments, DiskBytes: st.DiskBytes,
+		Backlog: st.Backlog, BacklogBytes: st.BacklogBytes, Oldest: st.OldestTime, Streams: st.Streams, Segments: st.Segments, DiskBytes: st.DiskBytes,
 		Dropped: st.Dropped, DeadLetters: st.DeadLetters, Forks: st.Forks, RolledBack: st.RolledBack, Quarantined: st.Quarantined,
 	}
 	if !st.OldestTime.IsZero() {
@@ -125,6 +127,7 @@ func (l *LaneStatus) setPolicy(cfg *LaneConfig) {
 	l.Priority, l.Share = cfg.Priority, cfg.Share
 	l.MaxBytes, l.MaxMessages, l.MaxAge, l.FreeSpace = cfg.MaxBytes, cfg.MaxMessages, Seconds(cfg.MaxAge), cfg.FreeSpace
 	l.Overflow, l.SyncInterval, l.Compression = cfg.Overflow, Seconds(cfg.SyncInterval), cfg.Compression
+	l.LiveFirst = Seconds(cfg.LiveFirst)
 	if l.Share == 0 {
 		l.Share = transport.DefaultShare
 	}
