@@ -281,7 +281,7 @@ func judgeFilled(t *testing.T, path string, o Overflow) {
 	if missing > len(dropped) || missing > 0 && o != DropOldest {
 		t.Errorf("%d accepted messages are missing, %d numbers were dropped", missing, len(dropped))
 	}
-	if counts["accepted"] < 5 || counts["refused"] < 5 && o != DropOldest {
+	if counts["accepted"] == 0 || counts["refused"] == 0 && o != DropOldest {
 		t.Errorf("%s: hardly anything happened: %v", o, counts)
 	}
 	t.Logf("%s: %v, %d stored, %d numbers dropped, %d of them accepted before", o, counts, len(stored), len(dropped), missing)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/fieldpost/fieldpost/internal/durable"
@@ -26,7 +25,7 @@ func (q *Queue) recover(ctx context.Context) error {
 	var err error
 	if q.cfg.FreeSpace == 0 {
 		if q.cfg.FreeSpace, err = defaultFree(dir); err != nil {
-			return err
+			q.log.Warn("how large the disk is cannot be found out; the lane keeps none of it free", "error", err)
 		}
 	}
 	if q.lock, err = takeLock(ctx, dir); err != nil {
@@ -77,13 +76,6 @@ func (q *Queue) recover(ctx context.Context) error {
 	if err := q.ballast.fill(); err != nil {
 		q.fail(err) // puts wait, what is here can go
 	}
-	// What was in doubt is in the new file now, and the old one goes back to what is
-	// not. If that fails, the next opening does it: the new file's head says so.
-	if r.doubt && q.proven.ordinal != r.proven.ordinal {
-		if _, err := takeBack(r.path(r.proven.ordinal), r.proven.tx); err != nil && !isNotExist(err) {
-			q.log.Warn("the last commit of the old tail could not be taken back; the next opening does it", "error", err)
-		}
-	}
 	for _, seg := range r.damaged {
 		if err := durable.RemoveFile(filepath.Join(dir, seg.name())); err != nil && !isNotExist(err) {
 			return err
@@ -109,40 +101,11 @@ func (q *Queue) resume(r *recovery) error {
 		}
 		q.log.Warn("the old tail cannot be written, a new segment takes its place", "error", err)
 	}
-	c.spares = len(c.blocks)+len(c.letters) > 0 && len(r.damaged) == 0
-	err := q.rotate(c)
-	if isSpace(err) && c.spares {
-		// The disk has no room for the last commit once more. It stays where it is:
-		// the ballast is for many openings like this one, until what drains makes
-		// room. So all of that file must read well, and is synced again. Whoever was
-		// told that it is on disk was told so after a sync which succeeded; only what
-		// nobody was promised can be missing after a power cut.
-		tx, verr := r.whole()
-		if verr == nil {
-			verr = syncFile(r.tail())
-		}
-		if verr != nil {
-			return errors.Join(err, verr)
-		}
-		q.proven.tx, r.doubt = tx, false
-		c.blocks, c.letters, c.state.commit, c.state.letter, c.spares = nil, nil, c.state.next, c.state.dead, false
-		q.log.Warn("the disk is full: the last commit is not written again", "error", err)
-		err = q.rotate(c)
-	}
-	return err
+	return q.rotate(c)
 }
 
 // tail is the path of the newest file.
 func (r *recovery) tail() string { return filepath.Join(r.dir, r.segs[len(r.segs)-1].name()) }
-
-// syncFile makes what the system has of a file durable.
-func syncFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
 
 // recovery rebuilds a lane's state from its files. It changes none of them but
 // to take back a transaction that was cut off, and to keep copies in quarantine.
@@ -157,7 +120,6 @@ type recovery struct {
 	change   *change   // what the new incarnation begins with
 	clean    bool      // the newest segment was closed in order
 	proven   proven    // its last commit that is known to be on disk
-	doubt    bool      // it has one more, which is in change
 	warnings []string
 }
 
@@ -259,10 +221,10 @@ func (r *recovery) open(seg segment) (*file, head, state, error) {
 	return nil, head{}, state{}, err
 }
 
-// adopt takes the newest file's state, and its last commit with it unless the
-// lane was closed in order (rule 5): those bytes may read well from the cache of
-// the system and not be on disk. before says that the last commit was cut off:
-// the one before it is proven by its having begun.
+// adopt takes the newest file's state. Unless the lane was closed in order, its
+// last commit is in doubt: it must read whole, and is written there again (rule
+// 5). before says that the last commit was cut off: the one before it is proven by
+// its having begun.
 func (r *recovery) adopt(seg segment, before bool) error {
 	f, h, s, err := r.open(seg)
 	if err != nil {
@@ -270,25 +232,27 @@ func (r *recovery) adopt(seg segment, before bool) error {
 	}
 	defer f.close()
 	var blocks []block
-	var dead []letter
-	doubt := !before && !s.clean && f.meta.tx > firstTx
-	if doubt {
+	if !before && !s.clean && f.meta.tx > firstTx {
+		if err := f.verifyIndex(); err != nil {
+			return err
+		}
 		if blocks, err = r.last(f, &s); err != nil {
 			return err
 		}
-		if dead, err = letters(f); err != nil {
+		switch err := f.harden(s.commit); {
+		case isDamage(err):
 			return err
+		case err != nil: // the new file is another chance
+			r.warn("the last commit of segment %s could not be written again in its place: %v", seg.name(), err)
+		default:
+			blocks = nil
 		}
-		dead = slices.DeleteFunc(dead, func(l letter) bool { return l.ordinal < s.letter })
 	}
-	r.change.state, r.change.blocks, r.change.letters = s, blocks, dead
+	r.change.state, r.change.blocks = s, blocks
 	r.change.link, r.change.drops = true, true
 	r.clean = s.clean && !before
-	r.doubt, r.proven = doubt, proven{seg.ordinal, f.meta.tx}
-	if doubt {
-		r.proven.tx--
-	}
-	// An opening that died before it could take the old tail's last commit back.
+	r.proven = proven{seg.ordinal, f.meta.tx}
+	// A sync that failed, and an end before its commit could be taken back.
 	if h.before.tx > 0 {
 		if _, err := takeBack(r.path(h.before.ordinal), h.before.tx); err != nil && !isNotExist(err) {
 			r.warn("the segment before %s: %v", seg.name(), err)
@@ -301,16 +265,6 @@ func (r *recovery) adopt(seg segment, before bool) error {
 func (r *recovery) last(f *file, s *state) (blocks []block, err error) {
 	err = r.read(f, s, s.commit, func(b []block) { blocks = append(blocks, b...) })
 	return blocks, err
-}
-
-// whole reads all that the newest file holds, and returns its last transaction.
-func (r *recovery) whole() (tx int, err error) {
-	f, _, s, err := r.open(r.segs[len(r.segs)-1])
-	if err != nil {
-		return 0, err
-	}
-	defer f.close()
-	return f.meta.tx, r.read(f, &s, max(s.oldest, f.first, s.acked()+1), func([]block) {})
 }
 
 // read hands all batches of the newest file from a number on to keep. Numbers

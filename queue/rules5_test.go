@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
+	"github.com/fieldpost/fieldpost/internal/durable"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -144,22 +146,57 @@ func TestRule5AFullDiskIsCertain(t *testing.T) {
 	l.want(1, bodies(1, 5)...)
 }
 
-func TestRule5OpeningRewritesTheTail(t *testing.T) {
+// What an earlier process wrote reads well from the cache of the system, also
+// after its sync has failed: an opening writes it once more and syncs that, before
+// it shows anything.
+func TestRule5OpeningWritesTheLastCommitAgain(t *testing.T) {
 	l := openLane(t)
 	l.put(1, 2)
 	l.Put(context.Background(), msg("m3"), msg("m4"))
-	l.crash()
-	files := l.files()
-	if len(files) != 2 || files[1][11:] != "00000000000000000003.seg" {
-		t.Fatalf("after a crash the last commit, 3 to 4, is not in the new segment: %v", files)
+	l.cfg.Dir = l.copy()
+	old := filepath.Join(l.cfg.Dir, l.files()[0])
+	l.Queue.Close()
+	l.hook()
+	l.unhook()
+	var steps []string
+	l.unhook = durable.Watch(filepath.Dir(l.cfg.Dir), func(s durable.Step, path string) error {
+		steps = append(steps, string(s)+" "+filepath.Base(path))
+		return nil
+	})
+	q, err := Open(context.Background(), l.cfg)
+	if err != nil {
+		t.Fatal(err)
 	}
-	// Only the new file has been synced by this process: it must not need the old.
-	flip(t, filepath.Join(l.cfg.Dir, files[0]), "m3")
+	l.Queue = q
+	synced, made := slices.Index(steps, "sync "+filepath.Base(old)), slices.IndexFunc(steps, func(s string) bool { return strings.HasPrefix(s, "rename ") })
+	if synced < 0 || made < synced || !slices.Contains(steps[:synced], "write "+filepath.Base(old)) {
+		t.Errorf("steps: %v", steps)
+	}
+	files := l.files()
+	if len(files) != 2 || files[1][11:] != "00000000000000000005.seg" {
+		t.Errorf("after a crash: %v", files)
+	}
 	l.want(1, bodies(1, 4)...)
 	l.reopen() // clean: nothing is rewritten, and the file goes on
 	if after := l.files(); !slices.Equal(after, files) {
 		t.Errorf("after a clean close: %v, before it %v", after, files)
 	}
+	l.want(1, bodies(1, 4)...)
+}
+
+// Where the old file cannot be written, the last commit goes into the new one.
+func TestRule5OpeningWritesTheLastCommitIntoTheNewFile(t *testing.T) {
+	l := openLane(t)
+	l.put(1, 2)
+	l.Put(context.Background(), msg("m3"), msg("m4"))
+	if err := l.again(afterCommit, errDisk); err != nil {
+		t.Fatal(err)
+	}
+	files := l.files()
+	if len(files) != 2 || files[1][11:] != "00000000000000000003.seg" {
+		t.Fatalf("the last commit, 3 to 4, is not in the new segment: %v", files)
+	}
+	flip(t, filepath.Join(l.cfg.Dir, files[0]), "m3")
 	l.want(1, bodies(1, 4)...)
 }
 

@@ -94,17 +94,11 @@ func TestRule10RefusedMessages(t *testing.T) {
 	l.crash()
 	l.want(1, "m1", "rejected", "m3")
 	got, err := letters(l.Queue.files.tail)
-	if err != nil || len(got) != 1 { // of the last commit, which is written again
-		t.Fatal(got, err)
-	}
-	l.reopen()
-	l.put(4, 4)
-	l.crash()
-	if got, err = letters(l.Queue.files.tail); err != nil || len(got) != 0 { // in the segment before
+	if err != nil || len(got) != 0 { // in the segment before
 		t.Fatal(got, err)
 	}
 	l.welcome(storeA, l.match(0))
-	l.ack(4) // the segment with the dead letter goes
+	l.ack(3) // the segment with the dead letter goes
 	l.waitFor("unlink", func(Stats) bool { return len(l.files()) == 1 })
 	kept, err := os.ReadDir(filepath.Join(l.cfg.Dir, deadFolder))
 	if err != nil || len(kept) != 1 {

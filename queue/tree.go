@@ -17,12 +17,13 @@ import (
 // of 16 bytes, keys and values; a page that is larger goes on in the next ones.
 type tree struct {
 	src    io.ReaderAt
-	what   string // for errors
-	page   int64  // bytes
-	high   uint64 // pages in use; a page number is below
-	tx     int    // transaction that it is of
-	root   uint64 // page, 0: inline
-	inline []byte // the root of a small bucket, within its parent's value
+	what   string                              // for errors
+	page   int64                               // bytes
+	high   uint64                              // pages in use; a page number is below
+	tx     int                                 // transaction that it is of
+	root   uint64                              // page, 0: inline
+	inline []byte                              // the root of a small bucket, within its parent's value
+	seen   func(id uint64, pages []byte) error // told of all that is read; may be nil
 }
 
 const (
@@ -65,7 +66,11 @@ func (t *tree) node(id uint64) (node, error) {
 			return node{}, err
 		}
 	}
-	return t.parse(b, id)
+	n, err := t.parse(b, id)
+	if err == nil && t.seen != nil {
+		err = t.seen(id, b)
+	}
+	return n, err
 }
 
 // read appends n pages from id on to b.
@@ -157,6 +162,11 @@ func (c *cursor) descend(id uint64, key []byte) error {
 		}
 		if len(c.path) == maxDepth {
 			return c.t.damaged("it is more than %d levels deep", maxDepth)
+		}
+		if k := len(c.path) - 1; k >= 0 && n.count > 0 {
+			if up, own := c.path[k].key(c.path[k].i), n.key(0); !bytes.Equal(up, own) {
+				return c.t.damaged("page %d begins with key %x, and is named as beginning with %x", id, own, up)
+			}
 		}
 		at := 0
 		for lo, hi := 0, n.count; lo < hi; {
@@ -284,4 +294,33 @@ func (t *tree) check(pick func(name []byte) bool) error {
 		}
 	}
 	return err
+}
+
+// start returns the beginning of the value of a bucket's first key, at most a
+// page of it.
+func (t *tree) start() ([]byte, error) {
+	b := t.inline
+	if t.root != 0 {
+		if t.root < 2 || t.root >= t.high {
+			return nil, t.damaged("page %d of %d is named", t.root, t.high)
+		}
+		var err error
+		if b, err = t.read(nil, t.root, 1); err != nil {
+			return nil, err
+		}
+	}
+	n, err := t.parse(b, t.root)
+	if err != nil {
+		return nil, err
+	}
+	if n.branch || n.count == 0 {
+		return nil, t.damaged("page %d has no value", t.root)
+	}
+	e := n.b[pageHeader:]
+	from := uint64(pageHeader) + uint64(binary.NativeEndian.Uint32(e[4:])) + uint64(binary.NativeEndian.Uint32(e[8:]))
+	to := min(from+uint64(binary.NativeEndian.Uint32(e[12:])), uint64(len(n.b)))
+	if from > to {
+		return nil, t.damaged("page %d: its value is not in it", t.root)
+	}
+	return n.b[from:to], nil
 }
