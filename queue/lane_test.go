@@ -296,10 +296,11 @@ func (s *site) pictures(f func()) (steps, dirs []string) {
 // each stream in order, and goes on.
 func TestASplitAtEveryStep(t *testing.T) {
 	s := openSite(t)
-	s.put(5)
+	s.put(2)
 	s.link()
 	s.take(1)
 	s.settle()
+	s.put(3)
 	s.outage()
 	steps, dirs := s.pictures(func() { s.link() })
 	if len(steps) < 10 || len(s.Streams()) != 2 {
