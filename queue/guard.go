@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -13,6 +14,9 @@ type fault struct {
 }
 
 func (f *fault) Error() string {
+	if _, memory := f.cause.(runtime.Error); memory {
+		return fmt.Sprintf("%s: a page of the file could not be read: the disk has failed, or the file was cut short (%v)", f.doing, f.cause)
+	}
 	return fmt.Sprintf("%s: fault in the database file: %v", f.doing, f.cause)
 }
 
