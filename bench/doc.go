@@ -1,7 +1,7 @@
 // Command bench measures Fieldpost with real processes on this machine, and the
 // limits beside it in the same run. It runs on Linux.
 //
-//	go run . [-rounds 5] [-dir DIR] [queue | end | backlog | journal]...
+//	go run . [-rounds 5] [-dir DIR] [queue | wear | end | backlog | journal]...
 //
 //	parent --+-- rpc over stdin and stdout --> child "lane":      a queue, or a plain log
 //	         +-- ----------------------------> child "agent":     package agent, with a door for producers outside
@@ -12,6 +12,8 @@
 //
 //   - queue: one lane against append + fdatasync with the same group commit, the
 //     file plain and with its space set aside beforehand; 1, 64 and 256 producers.
+//   - wear: bytes written and on disk, and syncs, for a message, by rate, by
+//     compression, and synced at once or in intervals.
 //   - end: messages into an agent without a collector, then the drain of that
 //     backlog, then a steady rate; and the drain against append + fdatasync of
 //     what the journal wrote, in as many steps.

@@ -12,15 +12,20 @@ import (
 
 // Lane is the child that has one durable queue open, and nothing else.
 type Lane struct {
-	put   func(producer, from, count int) error
-	syncs func() (int, error)
-	close func() error
+	put     func(producer, from, count int) error
+	syncs   func() (int, error)
+	written func() error // waits until all that was put is written
+	close   func() error
 }
+
+var selfPid = os.Getpid()
 
 // LaneOpening says what to open.
 type LaneOpening struct {
-	What string // queue, log, or ahead: a log whose blocks are set aside
-	Dir  string
+	What     string // queue, log, or ahead: a log whose blocks are set aside
+	Dir      string
+	Interval time.Duration // of the queue's syncs, 0: before each answer
+	Codec    wire.Codec    // of the queue's batches
 }
 
 // LaneDone is what came of a load.
@@ -33,32 +38,17 @@ type LaneDone struct {
 // Open opens an empty queue.
 func (l *Lane) Open(o LaneOpening, _ *Nothing) error {
 	if o.What == "queue" {
-		return l.openQueue(o.Dir)
+		return l.openQueue(o)
 	}
 	return l.openLog(o.Dir, o.What == "ahead")
 }
 
 // Put loads it.
 func (l *Lane) Put(a Load, r *LaneDone) error {
-	syncs, err := l.syncs()
-	if err != nil {
+	return l.used(r, func() (err error) {
+		r.Done, err = a.run(l.put)
 		return err
-	}
-	before, err := usageOf(os.Getpid())
-	if err != nil {
-		return err
-	}
-	if r.Done, err = a.run(l.put); err != nil {
-		return err
-	}
-	after, err := usageOf(os.Getpid())
-	if err != nil {
-		return err
-	}
-	r.Used = after.since(before)
-	r.Syncs, err = l.syncs()
-	r.Syncs -= syncs
-	return err
+	})
 }
 
 // Close closes it.
@@ -81,12 +71,13 @@ func (l *Lane) openLog(dir string, ahead bool) error {
 		return r.put(list...)
 	}
 	l.syncs = func() (int, error) { return int(r.syncs.Load()), nil }
+	l.written = func() error { return nil }
 	l.close = r.close
 	return nil
 }
 
-func (l *Lane) openQueue(dir string) error {
-	q, err := queue.Open(context.Background(), queue.Config{Dir: dir, Agent: "bench", Lane: wire.DefaultLane})
+func (l *Lane) openQueue(o LaneOpening) error {
+	q, err := queue.Open(context.Background(), queue.Config{Dir: o.Dir, Agent: "bench", Lane: wire.DefaultLane, Interval: o.Interval, Codec: o.Codec})
 	if err != nil {
 		return err
 	}
@@ -101,6 +92,12 @@ func (l *Lane) openQueue(dir string) error {
 	l.syncs = func() (int, error) {
 		st := q.Stats()
 		return syncsPerCommit * int(st.Commits), st.Failing
+	}
+	l.written = func() error {
+		if o.Interval > 0 {
+			return writeOut(q)
+		}
+		return nil
 	}
 	l.close = q.Close
 	return nil

@@ -26,6 +26,7 @@ type measure struct {
 
 var measures = []measure{
 	{"queue", (*bench).measureQueue},
+	{"wear", (*bench).measureWear},
 	{"end", (*bench).measureEnd},
 	{"backlog", (*bench).measureBacklog},
 	{"journal", (*bench).measureJournal},
@@ -78,7 +79,7 @@ func run(args []string, w io.Writer) error {
 	}
 	for _, name := range flags.Args() {
 		if !slices.ContainsFunc(measures, func(m measure) bool { return m.name == name }) {
-			return fmt.Errorf("there is no measure %q: queue, end, backlog, journal", name)
+			return fmt.Errorf("there is no measure %q: queue, wear, end, backlog, journal", name)
 		}
 	}
 	fmt.Fprintf(w, "%s, %s, %d processors, load %s\n\n", time.Now().Format("2006-01-02 15:04"), runtime.Version(), runtime.NumCPU(), load())

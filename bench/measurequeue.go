@@ -65,7 +65,7 @@ func (b *bench) compare(names []string, l Load) (map[string][]LaneDone, error) {
 			return nil, err
 		}
 		lanes = append(lanes, c)
-		if _, err := call[Nothing](c, "Open", LaneOpening{name, filepath.Join(dir, name)}); err != nil {
+		if _, err := call[Nothing](c, "Open", LaneOpening{What: name, Dir: filepath.Join(dir, name)}); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
