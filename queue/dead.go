@@ -11,9 +11,10 @@ import (
 )
 
 // keepLetters moves the dead letters of a segment that is about to be deleted
-// into a database of their own, in the folder dead. A segment that is not
-// readable has none that could be moved; a copy of it is in quarantine.
-func (fs *files) keepLetters(s segment) error {
+// into a database of their own, in the folder dead, but for those that are
+// forgotten. A segment that is not readable has none that could be moved; a copy of
+// it is in quarantine.
+func (fs *files) keepLetters(s segment, now *state) error {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	i := slices.Index(fs.segs, s)
@@ -26,7 +27,8 @@ func (fs *files) keepLetters(s segment) error {
 	}
 	var list []letter
 	if err == nil {
-		list, err = letters(f)
+		list, err = readLetters(f)
+		list = slices.DeleteFunc(list, func(l letter) bool { return now.forgot(l.ordinal) })
 	}
 	if isDamage(err) {
 		return keepCopy(fs.dir, s.name())

@@ -120,12 +120,14 @@ func (q *Queue) Reject(ctx context.Context, epoch wire.Epoch, n wire.Seq, why st
 			}
 		}
 		s.dead++
+		q.evict(s, c.letters)
 		c.drops, done = true, true
 		return true, nil
 	})
 	if err != nil || !done {
 		return stopped, err
 	}
+	q.sweep()
 	q.mu.Lock()
 	q.refusals++
 	q.stopped = q.refusals >= maxRefusals

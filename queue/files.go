@@ -26,6 +26,8 @@ type files struct {
 	lane wire.Lane
 	look bool // only look: nothing is changed in the folder
 
+	agent wire.AgentID // if look
+
 	mu       sync.Mutex
 	segs     []segment           // ascending; the last one is the tail
 	tail     *file               // what the writer appends to

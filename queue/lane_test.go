@@ -364,7 +364,7 @@ func TestARemovalAtEveryStep(t *testing.T) {
 		w[e] = n
 	}
 	for i, dir := range dirs {
-		if i%3 > 0 && !strings.Contains(steps[i], "00000001") && !strings.Contains(steps[i], pastFile) {
+		if i%10 > 0 && !strings.Contains(steps[i], "00000001") && !strings.Contains(steps[i], pastFile) {
 			continue
 		}
 		if st, err := ReadStats(dir); err != nil || st.Accepted != uint64(s.next-1) || st.Backlog != 3 {

@@ -64,6 +64,7 @@ func together(all []Stats, p *past) Stats {
 	for i := range older {
 		o := &older[len(older)-1-i] // the oldest one's trouble is what counts
 		st.count(o)
+		st.LettersKept += o.LettersKept
 		st.Backlog += o.Backlog
 		st.BacklogBytes += o.BacklogBytes
 		if !o.OldestTime.IsZero() && (st.OldestTime.IsZero() || o.OldestTime.Before(st.OldestTime)) {
@@ -95,6 +96,7 @@ func (st *Stats) count(o *Stats) {
 		st.Dropped[reason] += n
 	}
 	st.DeadLetters += o.DeadLetters
+	st.LettersLost += o.LettersLost
 	st.Forks += o.Forks
 	st.RolledBack += o.RolledBack
 	st.Relabelled += o.Relabelled

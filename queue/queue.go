@@ -79,6 +79,7 @@ type Queue struct {
 	stale      int              // welcomes in a row that answered a hello which was too old to decide by
 	raw        []byte           // scratch: the records of one batch
 	packed     []byte           // scratch: one batch, while it is compressed
+	shelf      shelf            // which dead letters are kept
 	closeErr   error            // read after ended
 
 	mu           sync.Mutex

@@ -18,7 +18,8 @@ import (
 //	'h' head   ordinal u64, first u64, bytes u64, made i64 ns, age u64 ns, before u64, trust u64, epoch, agent string, lane string, history
 //	'l' link   epoch, store id, anchor (boot id, u64 ns, age u64 ns), confirmed (i64 ns, age u64 ns),
 //	           doubt u64, forks u64, rolled back u64, relabelled u64, list of doubled (from, to), history
-//	'd' drops  dead letters u64, list of (reason u8, count u64), list of tombstones
+//	'd' drops  dead letters u64, list of (reason u8, count u64), list of tombstones;
+//	           if any letter is forgotten: list of (from u64, to u64), of them for want of room u64
 //	't' tip    transaction u64, flags u8 (1 clean), oldest, before u64, next, commit, letter u64, accepted u64, bytes u64, age u64 ns, list of marks (store id, upto)
 //	'x' dead letter  epoch, number, time i64 ns, why string, list of bytes: the message's record
 //
@@ -141,6 +142,13 @@ func appendDrops(dst []byte, s *state) []byte {
 			b = appendU64(b, uint64(t.from), uint64(t.to))
 			b = appendU64(append(b, byte(t.reason)), uint64(t.time.UnixNano()), uint64(t.fingerprint))
 			b = appendString(b, t.detail)
+		}
+		if len(s.forgotten) > 0 {
+			b = appendCount(b, len(s.forgotten))
+			for _, f := range s.forgotten {
+				b = appendU64(b, f.from, f.to)
+			}
+			b = appendU64(b, s.evicted)
 		}
 		return b
 	})
@@ -343,6 +351,20 @@ func (s *state) parseDrops(b []byte) error {
 		}
 		last = t.to
 		s.tombs = append(s.tombs, t)
+	}
+	s.forgotten, s.evicted = nil, 0
+	if r.err == nil && len(r.b) > 0 {
+		for range r.count(16) {
+			s.forgotten = append(s.forgotten, letters{r.u64(), r.u64()})
+		}
+		s.evicted = r.u64()
+	}
+	next := uint64(0)
+	for i, f := range s.forgotten {
+		if f.to < f.from || i > 0 && f.from <= next || f.to >= s.dead {
+			r.fail("forgotten letters %d to %d of %d are out of order", f.from, f.to, s.dead)
+		}
+		next = f.to
 	}
 	return r.end("drops")
 }

@@ -173,9 +173,9 @@ func (q *Queue) unlink(gone []segment) {
 	if len(gone) == 0 {
 		return
 	}
-	if q.snapshot().dead > 0 {
+	if now := q.snapshot(); now.letters() > 0 {
 		for i := 0; i < len(gone); i++ {
-			if err := q.files.keepLetters(gone[i]); err != nil {
+			if err := q.files.keepLetters(gone[i], &now); err != nil {
 				q.log.Warn("a segment stays because its dead letters cannot be kept elsewhere", "segment", gone[i].name(), "error", err)
 				q.files.forget(gone[i : i+1])
 				gone = append(gone[:i:i], gone[i+1:]...)
@@ -193,8 +193,8 @@ func (q *Queue) unlink(gone []segment) {
 	}
 }
 
-// letters reads all dead letters of a file.
-func letters(f *file) (list []letter, err error) {
+// readLetters reads all dead letters of a file.
+func readLetters(f *file) (list []letter, err error) {
 	err = f.view(func(t *tree) error {
 		dead, err := t.bucket(bucketDead)
 		if err != nil || dead == nil {

@@ -93,7 +93,7 @@ func TestRule10RefusedMessages(t *testing.T) {
 	}
 	l.crash()
 	l.want(1, "m1", "rejected", "m3")
-	got, err := letters(l.Queue.files.tail)
+	got, err := readLetters(l.Queue.files.tail)
 	if err != nil || len(got) != 0 { // in the segment before
 		t.Fatal(got, err)
 	}
@@ -109,7 +109,7 @@ func TestRule10RefusedMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.close()
-	got, err = letters(f)
+	got, err = readLetters(f)
 	if err != nil || len(got) != 1 || got[0].n != 2 || got[0].epoch != l.epoch() {
 		t.Fatalf("%+v, %v", got, err)
 	}

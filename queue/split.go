@@ -29,6 +29,7 @@ type past struct {
 	Accepted    uint64                 `json:"accepted"`
 	Dropped     map[wire.Reason]uint64 `json:"dropped,omitempty"`
 	DeadLetters uint64                 `json:"dead_letters,omitempty"`
+	LettersLost uint64                 `json:"letters_lost,omitempty"`
 	Forks       uint64                 `json:"forks,omitempty"`
 	RolledBack  uint64                 `json:"rolled_back,omitempty"`
 	Relabelled  uint64                 `json:"relabelled,omitempty"`
@@ -135,7 +136,8 @@ func (l *Lane) split(ctx context.Context, store wire.StoreID) (wire.Resume, erro
 
 // remove deletes the oldest stream but the first, if it is of no more use: all
 // of it is acked, durably, by a store that has it, and no copy of a damaged file
-// or dead letter is in its folder. The caller holds mu.
+// is in its folder. Its dead letters go to the stream that takes puts. The caller
+// holds mu.
 func (l *Lane) remove(ctx context.Context) error {
 	s := l.list()[1]
 	if s.puts.Load() > 0 {
@@ -148,7 +150,7 @@ func (l *Lane) remove(ctx context.Context) error {
 	if st.Quarantined > 0 {
 		return fmt.Errorf("%w: see the folder %s", errManyBacklogs, filepath.Join(s.q.cfg.Dir, quarantine))
 	}
-	if err := l.inherit(ctx, s); err != nil {
+	if err := l.live().q.inherit(ctx, s.q); err != nil {
 		return errors.Join(errManyBacklogs, err)
 	}
 	p := l.past
@@ -189,19 +191,11 @@ func (p *past) add(st *Stats) {
 	total := Stats{Dropped: map[wire.Reason]uint64{}}
 	p.fill(&total)
 	total.count(st)
-	p.Accepted, p.Dropped, p.DeadLetters = total.Accepted, total.Dropped, total.DeadLetters
+	p.Accepted, p.Dropped, p.DeadLetters, p.LettersLost = total.Accepted, total.Dropped, total.DeadLetters, total.LettersLost
 	p.Forks, p.RolledBack, p.Relabelled = total.Forks, total.RolledBack, total.Relabelled
 }
 
 // fill adds what p has counted to st.
 func (p *past) fill(st *Stats) {
-	st.count(&Stats{Accepted: p.Accepted, Dropped: p.Dropped, DeadLetters: p.DeadLetters, Forks: p.Forks, RolledBack: p.RolledBack, Relabelled: p.Relabelled})
-}
-
-// inherit hands the dead letters of a stream that goes to the one that takes puts.
-func (l *Lane) inherit(ctx context.Context, s *strand) error {
-	if s.q.snapshot().dead > 0 {
-		return fmt.Errorf("stream %d has dead letters", s.number)
-	}
-	return nil
+	st.count(&Stats{Accepted: p.Accepted, Dropped: p.Dropped, DeadLetters: p.DeadLetters, LettersLost: p.LettersLost, Forks: p.Forks, RolledBack: p.RolledBack, Relabelled: p.Relabelled})
 }

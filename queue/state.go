@@ -31,6 +31,9 @@ type state struct {
 	dropped [256]uint64 // numbers ever dropped, by reason
 	dead    uint64      // dead letters ever kept
 
+	forgotten []letters // dead letters that are not kept any more, ascending, none touch
+	evicted   uint64    // of them, those that had to go for want of room
+
 	// Record "tip": written with every commit.
 	clean    bool             // closed in order: the last commit needs no rewriting
 	oldest   wire.Seq         // the oldest number that is held; next if none is

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -29,6 +28,8 @@ type Stats struct {
 
 	Dropped     map[wire.Reason]uint64 // numbers that got a tombstone since the folder was made; a claim until acked
 	DeadLetters uint64                 // messages that a store refused for good
+	LettersKept uint64                 // of them, those that are kept as dead letters
+	LettersLost uint64                 // and those that had to go because there were too many
 	Forks       uint64                 // epochs begun because the folder and the store had parted
 	RolledBack  uint64                 // times that memory was seen to have gone back
 	Relabelled  uint64                 // numbers that may be stored twice because of that
@@ -74,38 +75,19 @@ func (s *state) fill(st *Stats, acked wire.Seq) {
 			st.Dropped[wire.Reason(reason)] = n
 		}
 	}
+	st.LettersKept, st.LettersLost = s.letters(), s.evicted
 	st.DeadLetters, st.Forks, st.RolledBack, st.Relabelled = s.dead, s.forks, s.rolledBack, s.relabelled
 }
 
 // readStats returns the figures of one stream that no process has open.
 func readStats(dir string) (Stats, error) {
-	segs, _, err := list(dir)
+	fs, s, unlock, err := openAtRest(dir)
 	if err != nil {
 		return Stats{}, err
 	}
-	if len(segs) == 0 {
-		return Stats{}, fmt.Errorf("%w: it has no segment files", ErrNotAQueue)
-	}
-	l, err := os.Open(filepath.Join(dir, lockName))
-	if err == nil {
-		defer l.Close()
-		err = lock(l)
-	}
-	if err != nil && !isNotExist(err) { // a copy of a folder may lack the lock file
-		return Stats{}, err
-	}
-	f, err := openSealed(filepath.Join(dir, segs[len(segs)-1].name()))
-	if err != nil {
-		return Stats{}, err
-	}
-	h, s, err := f.load()
-	if err != nil {
-		f.close()
-		return Stats{}, err
-	}
-	fs := &files{dir: dir, lane: h.lane, segs: segs, tail: f, look: true}
+	defer unlock()
 	defer fs.close()
-	st := Stats{Agent: h.agent, Lane: h.lane, Segments: len(segs), Quarantined: countFiles(filepath.Join(dir, quarantine))}
+	st := Stats{Agent: fs.agent, Lane: fs.lane, Segments: len(fs.segs), Quarantined: countFiles(filepath.Join(dir, quarantine))}
 	s.fill(&st, s.acked())
 	st.BacklogBytes = fs.bytesAbove(&s, s.acked())
 	st.OldestTime = fs.timeOf(&s, s.acked()+1)
