@@ -1,7 +1,7 @@
 // Command bench measures Fieldpost with real processes on this machine, and the
 // limits beside it in the same run. It runs on Linux.
 //
-//	go run . [-rounds 5] [-dir DIR] [queue | wear | end | backlog | journal]...
+//	go run . [-rounds 5] [-dir DIR] [queue | wear | end | space | backlog | journal]...
 //
 //	parent --+-- rpc over stdin and stdout --> child "lane":      a queue, or a plain log
 //	         +-- ----------------------------> child "agent":     package agent, with a door for producers outside
@@ -17,6 +17,8 @@
 //   - end: messages into an agent without a collector, then the drain of that
 //     backlog, then a steady rate; and the drain against append + fdatasync of
 //     what the journal wrote, in as many steps.
+//   - space: 1 GiB drains while messages are accepted; how long a put takes
+//     meanwhile, and when the room is back.
 //   - backlog: open, put and drain with 0, 1 and 10 million messages queued, after
 //     kill -9 and with nothing of the lane in the page cache.
 //   - journal: open, audit and export of a journal of 0, 1 and 10 million

@@ -28,6 +28,7 @@ var measures = []measure{
 	{"queue", (*bench).measureQueue},
 	{"wear", (*bench).measureWear},
 	{"end", (*bench).measureEnd},
+	{"space", (*bench).measureSpace},
 	{"backlog", (*bench).measureBacklog},
 	{"journal", (*bench).measureJournal},
 }
@@ -79,7 +80,7 @@ func run(args []string, w io.Writer) error {
 	}
 	for _, name := range flags.Args() {
 		if !slices.ContainsFunc(measures, func(m measure) bool { return m.name == name }) {
-			return fmt.Errorf("there is no measure %q: queue, wear, end, backlog, journal", name)
+			return fmt.Errorf("there is no measure %q: queue, wear, end, space, backlog, journal", name)
 		}
 	}
 	fmt.Fprintf(w, "%s, %s, %d processors, load %s\n\n", time.Now().Format("2006-01-02 15:04"), runtime.Version(), runtime.NumCPU(), load())

@@ -404,3 +404,36 @@ func TestRule14AcrossAReboot(t *testing.T) {
 		}
 	})
 }
+
+// Room comes back when all is delivered, and under traffic when nearly all is.
+func TestTheRoomOfWhatIsDeliveredComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := openLane(t)
+		l.welcome(storeA, wire.Match{})
+		body := wire.Message{Time: base, Body: make([]byte, 200<<10)}
+		put := func(n int) {
+			t.Helper()
+			for range n {
+				if err := l.Put(context.Background(), body); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		put(25)
+		if use := l.Stats().DiskBytes; use < deliveredSize {
+			t.Fatalf("%d bytes", use)
+		}
+		l.ack(25)
+		if use := l.Stats().DiskBytes; use > 1<<20 {
+			t.Errorf("all is delivered, and the lane takes %d bytes", use)
+		}
+		for n := wire.Seq(26); n <= 225; n++ { // the last one is always on its way
+			time.Sleep(100 * time.Millisecond)
+			put(1)
+			l.Ack(l.epoch(), n-1)
+		}
+		if use := l.Stats().DiskBytes; use > 3*2*deliveredSize {
+			t.Errorf("nearly all of 40 MiB is delivered, and the lane takes %d bytes", use)
+		}
+	})
+}

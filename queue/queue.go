@@ -62,6 +62,7 @@ type Queue struct {
 	stuck      *change       // uncertain: goes before anything else (rule 5)
 	retryAt    time.Time     // when stuck is tried again
 	backoff    time.Duration // before the try after that
+	rotated    time.Time     // when the tail was begun
 	rotateAt   int64         // size of the tail at which a failed rotation is tried again
 	ordinal    uint64        // of the newest file, named or tried
 	proven     proven        // the newest commit that is known to be on disk

@@ -34,6 +34,7 @@ func (q *Queue) rotate(c *change) error {
 		}
 		return fmt.Errorf("new segment %s: %w", seg.name(), err)
 	}
+	q.rotated = time.Now()
 	q.rotateAt, q.proven = 0, proven{seg.ordinal, firstTx}
 	if old := q.files.tail; old != nil {
 		q.weigh(old.segment, old.size)

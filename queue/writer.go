@@ -10,6 +10,12 @@ import (
 	"go.etcd.io/bbolt"
 )
 
+// When a file whose messages are delivered makes way for an empty one.
+const (
+	deliveredSize = 4 << 20         // bytes of it
+	rotatePause   = 5 * time.Second // between two such files of a lane under traffic
+)
+
 // How long the writer waits before it tries again to write what is uncertain.
 const (
 	firstBackoff = 100 * time.Millisecond
@@ -251,7 +257,7 @@ func (q *Queue) storeAck() {
 	q.mu.Lock()
 	q.ackAt = time.Time{}
 	q.mu.Unlock()
-	large := q.cfg.SegmentSize / 2
+	large := min(q.cfg.SegmentSize/2, deliveredSize)
 	if s := q.cfg.strand; s != nil && s.retired.Load() {
 		large = minSegmentSize / 2 // it will not grow again
 	}
@@ -274,7 +280,7 @@ func (q *Queue) storeAck() {
 func (q *Queue) commit(c *change) error {
 	tail := q.files.tail
 	size, lost := q.tailSize(), tail.broken() != nil || tail.db == nil || tail.spent
-	full := size >= q.rotateAt && size > minSegmentSize/2 && (c.fresh || size+c.size() > q.cfg.SegmentSize)
+	full := size >= q.rotateAt && size > minSegmentSize/2 && (c.fresh || size+c.size() > q.cfg.SegmentSize || q.keepsUp(c, size))
 	if full || lost {
 		err := q.rotate(c)
 		if err == nil || errors.Is(err, ErrUncertain) || lost {
@@ -359,6 +365,19 @@ func (q *Queue) publish(c *change) {
 	if q.cfg.Synced != nil && !c.silent {
 		q.cfg.Synced()
 	}
+}
+
+// keepsUp reports whether nearly all of the tail is delivered, so that another
+// file gives its room back soon. A lane under traffic never has all delivered.
+func (q *Queue) keepsUp(c *change, size int64) bool {
+	if size < 2*deliveredSize || time.Since(q.rotated) < rotatePause {
+		return false
+	}
+	s := &c.state
+	q.mu.Lock()
+	settled := q.settled()
+	q.mu.Unlock()
+	return 8*uint64(s.next-1-settled) < uint64(s.next-q.files.tail.first)
 }
 
 func (q *Queue) tailSize() int64 {
