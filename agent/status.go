@@ -67,6 +67,8 @@ type LaneStatus struct {
 	DiskBytes    int64                  `json:"disk_bytes,omitempty"`   // that they take; of a running agent
 	Dropped      map[wire.Reason]uint64 `json:"dropped,omitempty"`      // numbers with a tombstone, by reason
 	DeadLetters  uint64                 `json:"dead_letters,omitempty"` // messages that the store refused for good
+	LettersKept  uint64                 `json:"letters_kept,omitempty"` // of them, those that are kept as dead letters
+	LettersLost  uint64                 `json:"letters_lost,omitempty"` // and those that had to go because there were too many
 	Forks        uint64                 `json:"forks,omitempty"`        // times that folder and store had parted (rolled back)
 	RolledBack   uint64                 `json:"rolled_back,omitempty"`  // times that memory was seen to have gone back
 	Quarantined  int                    `json:"quarantined,omitempty"`  // damaged files of which a copy is kept
@@ -77,7 +79,7 @@ func laneStatus(name wire.Lane, st queue.Stats, now time.Time) LaneStatus {
 	l := LaneStatus{
 		Lane: string(name), Epoch: st.Epoch, Accepted: st.Accepted, Next: st.Next, Acked: st.Acked,
 		Backlog: st.Backlog, BacklogBytes: st.BacklogBytes, Oldest: st.OldestTime, Streams: st.Streams, Segments: st.Segments, DiskBytes: st.DiskBytes,
-		Dropped: st.Dropped, DeadLetters: st.DeadLetters, Forks: st.Forks, RolledBack: st.RolledBack, Quarantined: st.Quarantined,
+		Dropped: st.Dropped, DeadLetters: st.DeadLetters, LettersKept: st.LettersKept, LettersLost: st.LettersLost, Forks: st.Forks, RolledBack: st.RolledBack, Quarantined: st.Quarantined,
 	}
 	if !st.OldestTime.IsZero() {
 		l.OldestAge = Seconds(max(0, now.Sub(st.OldestTime)))
@@ -156,18 +158,12 @@ func ReadStatus(dir string) (Status, error) {
 }
 
 func readStatus(dir string) (Status, error) {
-	id, err := readIdentity(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Status{}, fmt.Errorf("%s: no agent's folder: %w", dir, err)
-	} else if err != nil {
+	if err := readable(dir); err != nil {
 		return Status{}, err
 	}
-	held, err := heldElsewhere(dir)
+	id, err := readIdentity(dir)
 	if err != nil {
 		return Status{}, err
-	}
-	if held {
-		return Status{}, fmt.Errorf("%s: %w", dir, ErrInUse)
 	}
 	s := Status{ID: string(id), Dir: dir, Link: LinkStatus{State: string(transport.Stopped)}}
 	names, err := lanesOnDisk(dir)

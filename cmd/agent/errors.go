@@ -37,6 +37,7 @@ var outcomes = []struct {
 	{agent.ErrUnknownLane, "unknown-lane", daemon.BadConfig, ""},
 	{agent.ErrDropped, "dropped", daemon.No, ""},
 	{agent.ErrTooLarge, "too-large", daemon.No, ""},
+	{agent.ErrNoLetter, "no-letter", daemon.No, ""},
 	{agent.ErrNotAQueue, "not-a-queue", daemon.No, notOurs},
 	{fs.ErrPermission, "permission", daemon.No, noAccess},
 	{syscall.EROFS, "read-only", daemon.No, noAccess},

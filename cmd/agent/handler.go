@@ -33,6 +33,7 @@ func handler(a *agent.Agent) http.Handler {
 	mux.Handle("POST /send", control.Handle(func(ctx context.Context, m message) (struct{}, error) {
 		return struct{}{}, refusal(a.Send(ctx, m.agent()))
 	}))
+	addLetters(mux, a)
 	return mux
 }
 

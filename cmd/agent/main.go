@@ -4,10 +4,10 @@
 //	stdin --lines--> agent run --queue in DIR--> collector
 //	                    ^
 //	                    | DIR/control
-//	        agent send, agent status
+//	        agent send, agent status, agent queue
 //
 // Its guarantees are those of package agent; what this program adds is how it
-// reads, ends and reports. It is no way to change what is queued, and it has no
+// reads, ends and reports, and what an operator does about dead letters. It has no
 // interface for other machines.
 package main
 
@@ -34,6 +34,6 @@ outages and power cuts.
   agent send --dir ./pump-7 --topic pump/pressure "3.2 bar"
   agent status --dir ./pump-7`,
 	}
-	c.AddCommand(runCommand(), sendCommand(), statusCommand(), validateCommand(), daemon.VersionCommand("agent"))
+	c.AddCommand(runCommand(), sendCommand(), statusCommand(), queueCommand(), validateCommand(), daemon.VersionCommand("agent"))
 	return c
 }

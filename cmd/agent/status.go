@@ -38,8 +38,10 @@ different-store, duplicate-identity, stopped.
 --json prints one object: id, dir, instance, opened, link {state, since, collector,
 store, session, rtt_seconds, cause, error, failed_at, attempts, next_attempt} and
 lanes [{lane, draining, priority, share, max_bytes, max_messages,
-max_age_seconds, free_space, overflow, sync_interval_seconds, compression, epoch, accepted, next, acked, backlog, backlog_bytes, oldest,
-oldest_age_seconds, segments, disk_bytes, dropped {reason: count}, dead_letters, forks,
+max_age_seconds, free_space, overflow, sync_interval_seconds, live_first_seconds,
+compression, epoch, accepted, next, acked, backlog, backlog_bytes, oldest,
+oldest_age_seconds, streams, segments, disk_bytes, dropped {reason: count}, dead_letters,
+letters_kept, letters_lost, forks,
 rolled_back, quarantined, trouble}]. What does not apply is left out. Times are RFC
 3339, durations seconds, share per cent. accepted counts messages since the folder was made; next and
 acked are numbers of the lane's present epoch.
@@ -171,6 +173,9 @@ func policy(l *agent.LaneStatus) string {
 	if l.SyncInterval > 0 {
 		list = append(list, "synced only every "+config.Duration(l.SyncInterval).String())
 	}
+	if l.LiveFirst > 0 {
+		list = append(list, "live first after an outage of "+config.Duration(l.LiveFirst).String())
+	}
 	if l.Compression != agent.CodecNone {
 		list = append(list, "compressed by "+l.Compression.String())
 	}
@@ -199,6 +204,9 @@ func notes(l *agent.LaneStatus) (list []string) {
 		text  string
 	}{
 		{l.DeadLetters, "%d refused by the store for good"},
+		{l.LettersKept, `%d dead letters are kept; see "agent queue dead ls"`},
+		{l.LettersLost, "%d dead letters are gone, because there were too many"},
+		{uint64(max(0, l.Streams-1)), "%d older streams follow behind as a backlog"},
 		{l.Forks, "rolled back: folder and store had parted, %d times"},
 		{l.RolledBack, "the memory of this machine went back, %d times"},
 		{uint64(l.Quarantined), "%d damaged files, of which a copy is kept"},
