@@ -126,7 +126,7 @@ func library(c config.Agent, log *slog.Logger) agent.Config {
 func lane(l config.LaneSettings) agent.LaneConfig {
 	c := agent.LaneConfig{
 		Priority: l.Priority, Share: l.Share, MaxBytes: int64(l.MaxBytes), MaxMessages: l.MaxMessages, MaxAge: l.MaxAge, FreeSpace: int64(l.FreeSpace),
-		SyncInterval: l.Interval, Compression: l.Compression, SegmentSize: int64(l.SegmentSize),
+		SyncInterval: l.Interval, LiveFirst: l.LiveFirst, Compression: l.Compression, SegmentSize: int64(l.SegmentSize),
 	}
 	if l.Overflow != "" {
 		_ = c.Overflow.UnmarshalText([]byte(l.Overflow)) // it is one of config.Overflows

@@ -41,6 +41,7 @@ lanes:
     max_age: 72h
     free_space: 1GiB
     overflow: drop-oldest
+    live_first: 10m
     durability: interval 1s
     compression: zstd
   plain: {priority: -100, compression: none, durability: always}
@@ -65,7 +66,7 @@ log:
 		ID: "pump-7", Dir: "/var/lib/fieldpost", Collectors: []string{"127.0.0.1:4717", "[::1]:4717"},
 		Lanes: map[string]LaneSettings{"alarms": {SegmentSize: 1 << 20, Priority: 10, Share: 25}, "plain": {Priority: -100},
 			"bulk": {SegmentSize: 2 << 20, MaxBytes: 64 << 20, MaxMessages: 100_000, MaxAge: 72 * time.Hour, FreeSpace: 1 << 30,
-				Overflow: "drop-oldest", Interval: time.Second, Compression: wire.CodecZstd}},
+				Overflow: "drop-oldest", Interval: time.Second, LiveFirst: 10 * time.Minute, Compression: wire.CodecZstd}},
 		Routes:    lanes.Routes{{Topic: "+/alarm/#", Lane: "alarms"}, {Topic: "camera/#", Lane: "bulk"}},
 		Stdin:     Stdin{Lane: "alarms", Topic: "pump/$raw"},
 		Heartbeat: 90 * time.Second,

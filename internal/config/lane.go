@@ -20,6 +20,7 @@ type LaneSettings struct {
 	FreeSpace   Size          // of the disk, that stays free
 	Overflow    string        // one of Overflows, "": reject
 	Interval    time.Duration // between syncs; 0: before every answer
+	LiveFirst   time.Duration // after an outage longer than this new messages go ahead; 0: never
 	Compression wire.Codec
 	SegmentSize Size // bytes of a file before the next is begun; 0: the queue's default
 }
@@ -36,6 +37,8 @@ const (
 	MaxAge      = 100 * 365 * 24 * time.Hour
 	MinInterval = 10 * time.Millisecond // between syncs
 	MaxInterval = time.Hour
+	MinOutage   = time.Second // for live first
+	MaxOutage   = 100 * 365 * 24 * time.Hour
 	MinSegment  = 64 << 10
 	MaxSegment  = 1 << 30
 )
@@ -56,6 +59,7 @@ func (d *decoder) lane(l *LaneSettings) fields {
 		}),
 		"overflow":     d.scalar(func(s string) (err error) { l.Overflow, err = parseOverflow(s); return }),
 		"durability":   d.scalar(func(s string) (err error) { l.Interval, err = parseDurability(s); return }),
+		"live_first":   d.duration(&l.LiveFirst, MinOutage, MaxOutage),
 		"compression":  d.scalar(func(s string) error { return l.Compression.UnmarshalText([]byte(s)) }),
 		"segment_size": d.scalar(func(s string) (err error) { l.SegmentSize, err = parseSegment(s); return }),
 	}
