@@ -3,6 +3,8 @@ package agent_test
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -233,6 +235,97 @@ func TestLiveFirstIsSwitchedOff(t *testing.T) {
 		}
 		if l := store.Ledger("pump-7"); len(l.Unexplained()) > 0 {
 			t.Errorf("unexplained: %v", l.Unexplained())
+		}
+	})
+}
+
+// A copy of the folder of a lane with a backlog is put back after the original has
+// delivered and gone on: each stream finds its own again, only the one that has
+// parted is forked, and nothing is stored twice, lost or unexplained (rules 1, 2).
+func TestRule2ARestoredFolderWithABacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := storetest.NewMemory()
+		line := centre(t, store)
+		dir, copied := t.TempDir(), filepath.Join(t.TempDir(), "copy")
+		run := func(dir string) *agent.Agent {
+			t.Helper()
+			return mustOpen(t, agent.Config{
+				ID: "pump-7", Dir: dir, Collectors: []string{"centre:4717"}, Dial: line.Dial,
+				Lanes:     map[string]agent.LaneConfig{"default": {LiveFirst: time.Minute}},
+				Reconnect: agent.Reconnect{Max: time.Second},
+			})
+		}
+		send := func(a *agent.Agent, name string, size int) {
+			t.Helper()
+			if err := a.Send(t.Context(), agent.Message{Body: append([]byte(name+"."), make([]byte, size)...)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		flush := func(a *agent.Agent) {
+			t.Helper()
+			if err := a.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		shut := func(a *agent.Agent) {
+			t.Helper()
+			if err := a.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		outage := func(f func()) {
+			line.Refuse(true)
+			line.Cut()
+			f()
+			time.Sleep(2 * time.Minute)
+			line.Refuse(false)
+			time.Sleep(3 * time.Second)
+		}
+		a := run(dir)
+		outage(func() { send(a, "m0", 10) }) // the first stream ends here,
+		send(a, "m1", 10)
+		flush(a)
+		line.Rate(faultnet.Up, 1<<10)
+		outage(func() { send(a, "m2", 50<<10) }) // and the second here, undelivered
+		send(a, "m3", 10)
+		shut(a)
+		if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		if s := stored(t, store); slices.Contains(s.bodies[s.epochs[1]], "m2") {
+			t.Fatal("the backlog was delivered before the copy was made")
+		}
+		line.Rate(faultnet.Up, 0)
+		a = run(dir)
+		flush(a)
+		send(a, "m4", 10)
+		flush(a)
+		shut(a)
+		a = run(copied)
+		send(a, "x", 10)
+		flush(a)
+		if st := a.Status().Lanes[0]; st.Forks != 1 || st.RolledBack != 0 {
+			t.Errorf("forks %d, rolled back %d", st.Forks, st.RolledBack)
+		}
+		shut(a)
+
+		var got [][]string
+		s := stored(t, store)
+		for _, e := range s.epochs {
+			got = append(got, s.bodies[e])
+		}
+		slices.SortFunc(got, slices.Compare[[]string])
+		if want := [][]string{{"m0"}, {"m1", "m2"}, {"m3", "m4"}, {"x"}}; !slices.EqualFunc(got, want, slices.Equal[[]string]) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		l := store.Ledger("pump-7")
+		for _, stream := range l.Streams() {
+			if l.Pending(stream) > 0 || stream.Next != stream.W+1 {
+				t.Errorf("epoch %s: W %d, next %d", stream.Epoch, stream.W, stream.Next)
+			}
+		}
+		if len(l.Unexplained()) > 0 || len(l.Streams()) != 4 {
+			t.Errorf("%d streams, unexplained %v", len(l.Streams()), l.Unexplained())
 		}
 	})
 }
