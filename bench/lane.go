@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/fieldpost/fieldpost/queue"
@@ -16,6 +17,7 @@ type Lane struct {
 	syncs   func() (int, error)
 	written func() error // waits until all that was put is written
 	close   func() error
+	payload atomic.Int64 // bytes of bodies
 }
 
 var selfPid = os.Getpid()
@@ -26,13 +28,15 @@ type LaneOpening struct {
 	Dir      string
 	Interval time.Duration // of the queue's syncs, 0: before each answer
 	Codec    wire.Codec    // of the queue's batches
+	Samples  bool          // messages are samples of this machine, else made up
 }
 
 // LaneDone is what came of a load.
 type LaneDone struct {
 	Done
-	Used  usage
-	Syncs int
+	Used    usage
+	Syncs   int
+	Payload int64 // bytes of bodies
 }
 
 // Open opens an empty queue.
@@ -82,10 +86,14 @@ func (l *Lane) openQueue(o LaneOpening) error {
 		return err
 	}
 	texts := bodies(5000)
+	if o.Samples {
+		texts = telemetry(5000)
+	}
 	l.put = func(_, from, count int) error {
 		list := make([]wire.Message, count)
 		for i := range list {
 			list[i] = wire.Message{Time: time.Now(), Body: texts[(from+i)%len(texts)]}
+			l.payload.Add(int64(len(list[i].Body)))
 		}
 		return q.Put(context.Background(), list...)
 	}

@@ -41,12 +41,13 @@ type wear struct {
 	load     Load
 	interval time.Duration
 	codec    wire.Codec
+	samples  bool
 }
 
 // measureWear measures what a message costs the disk: flash wears by what is
 // written.
 func (b *bench) measureWear(w io.Writer) error {
-	fmt.Fprintf(w, "### What is written for a message of %d bytes, without a collector\n\n", bodySize)
+	fmt.Fprintf(w, "### What is written for a message, without a collector\n\n")
 	trickle := 20 * time.Second
 	list := []wear{
 		{what: "1 a second", rate: 1, during: 2 * trickle},
@@ -62,7 +63,13 @@ func (b *bench) measureWear(w io.Writer) error {
 		{what: "batches of 1,000, 4 producers, s2", load: Load{Producers: 4, Batch: 1000, Messages: 1_000_000, Max: b.max}, codec: wire.CodecS2},
 		{what: "batches of 1,000, 4 producers, zstd", load: Load{Producers: 4, Batch: 1000, Messages: 1_000_000, Max: b.max}, codec: wire.CodecZstd},
 	}
-	rows := [][]string{{"messages", "messages/s", "bytes written a message", "bytes on disk a message", "syncs a message", "CPU s a million"}}
+	for _, codec := range []wire.Codec{wire.CodecNone, wire.CodecS2, wire.CodecZstd} {
+		list = append(list,
+			wear{what: "samples of this machine, 64 producers, " + codec.String(), load: Load{Producers: 64, Batch: 1, Messages: 1 << 30, Max: b.max}, codec: codec, samples: true},
+			wear{what: "samples of this machine, batches of 100, " + codec.String(), load: Load{Producers: 4, Batch: 100, Messages: 200_000, Max: b.max}, codec: codec, samples: true},
+			wear{what: "samples of this machine, 100 a second, synced every second, " + codec.String(), rate: 100, during: trickle, interval: time.Second, codec: codec, samples: true})
+	}
+	rows := [][]string{{"messages", "payload bytes", "messages/s", "bytes written a message", "bytes on disk a message", "of payload", "syncs a message", "CPU s a million"}}
 	for _, x := range list {
 		row, err := b.wear(x)
 		if err != nil {
@@ -86,7 +93,7 @@ func (b *bench) wear(x wear) ([]string, error) {
 	}
 	defer c.kill()
 	lane := filepath.Join(dir, "lane")
-	if _, err := call[Nothing](c, "Open", LaneOpening{What: "queue", Dir: lane, Interval: x.interval, Codec: x.codec}); err != nil {
+	if _, err := call[Nothing](c, "Open", LaneOpening{What: "queue", Dir: lane, Interval: x.interval, Codec: x.codec, Samples: x.samples}); err != nil {
 		return nil, err
 	}
 	before, err := call[int64](c, "DiskUse", lane)
@@ -107,7 +114,7 @@ func (b *bench) wear(x wear) ([]string, error) {
 		return nil, err
 	}
 	n := float64(d.Messages)
-	return []string{x.what, whole(d.rate()), whole(float64(d.Used.Written) / n), whole(float64(after-before) / n), fmt.Sprintf("%.4f", float64(d.Syncs)/n), decimal(d.Used.CPU.Seconds() * 1e6 / n)}, nil
+	return []string{x.what, whole(float64(d.Payload) / n), whole(d.rate()), whole(float64(d.Used.Written) / n), whole(float64(after-before) / n), decimal(float64(after-before) / float64(d.Payload)), fmt.Sprintf("%.4f", float64(d.Syncs)/n), decimal(d.Used.CPU.Seconds() * 1e6 / n)}, nil
 }
 
 // used runs a load and notes what it cost, all that it handed in being written.
@@ -116,6 +123,7 @@ func (l *Lane) used(r *LaneDone, run func() error) error {
 	if err != nil {
 		return err
 	}
+	payload := l.payload.Load()
 	before, err := usageOf(selfPid)
 	if err != nil {
 		return err
@@ -130,7 +138,7 @@ func (l *Lane) used(r *LaneDone, run func() error) error {
 	if err != nil {
 		return err
 	}
-	r.Used = after.since(before)
+	r.Used, r.Payload = after.since(before), l.payload.Load()-payload
 	r.Syncs, err = l.syncs()
 	r.Syncs -= syncs
 	return err

@@ -4,15 +4,21 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-func benchLane(b *testing.B) *Queue {
+func benchLane(b *testing.B, change ...func(*Config)) *Queue {
 	b.Helper()
-	q, err := Open(context.Background(), Config{Dir: filepath.Join(b.TempDir(), "lane"), Agent: "a", Lane: "l"})
+	cfg := Config{Dir: filepath.Join(b.TempDir(), "lane"), Agent: "a", Lane: "l"}
+	for _, f := range change {
+		f(&cfg)
+	}
+	q, err := Open(context.Background(), cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -20,12 +26,27 @@ func benchLane(b *testing.B) *Queue {
 	return q
 }
 
-// BenchmarkPut stores messages of 256 bytes, each with its own durable Put.
+// BenchmarkPut stores messages of 256 bytes, each with its own durable Put: into a
+// lane without a policy; with limits that are never met and an age; with the
+// oldest dropped all the time, so that each group comes with tombstones; and
+// compressed.
 func BenchmarkPut(b *testing.B) {
-	for _, producers := range []int{1, 64, 256} {
-		b.Run(fmt.Sprint("producers=", producers), func(b *testing.B) {
-			q := benchLane(b)
-			m := wire.Message{Topic: "bench", Time: base, Body: make([]byte, 240)}
+	policies := []struct {
+		name   string
+		change func(*Config)
+	}{
+		{"none", func(*Config) {}},
+		{"limits", func(c *Config) { c.MaxBytes, c.MaxMessages, c.MaxAge = 1<<40, 1<<40, time.Hour }},
+		{"drop-oldest", func(c *Config) { c.MaxBytes, c.Overflow = 16<<20, DropOldest }},
+		{"s2", func(c *Config) { c.Codec = wire.CodecS2 }},
+		{"zstd", func(c *Config) { c.Codec = wire.CodecZstd }},
+	}
+	for i := range 3 * len(policies) {
+		producers, policy := []int{1, 64, 256}[i%3], policies[i/3]
+		b.Run(fmt.Sprintf("policy=%s/producers=%d", policy.name, producers), func(b *testing.B) {
+			q := benchLane(b, policy.change)
+			text := strings.Repeat(`{"unit":"pump-7","value":21.45,"state":"steady"} `, 5)[:240]
+			m := wire.Message{Topic: "bench", Time: base, Body: []byte(text)}
 			var left atomic.Int64
 			left.Store(int64(b.N))
 			before := q.Stats().Commits
