@@ -78,7 +78,7 @@ func (q *Queue) room(p *put) error {
 	switch {
 	case q.low != nil:
 		return q.low
-	case q.cfg.MaxBytes > 0 && used+int64(waiting+len(p.buf))+pagesPerCommit > q.cfg.MaxBytes:
+	case q.cfg.MaxBytes > 0 && used+int64(waiting+len(p.buf))+pagesPerCommit+q.cfg.reserve() > q.cfg.MaxBytes:
 		return fmt.Errorf("lane %s has %d bytes on disk, and may have %d", q.cfg.Lane, used, q.cfg.MaxBytes)
 	case q.cfg.MaxMessages > 0:
 		if have := q.shown.backlog(q.settled()) + held + count; have+p.count() > q.cfg.MaxMessages {
@@ -255,7 +255,7 @@ func (q *Queue) makeRoom(c *change, g *group) error {
 		over = max(0, int64(c.state.backlog(settled)+heldElse+g.count)-int64(q.cfg.MaxMessages))
 	}
 	if q.cfg.MaxBytes > 0 {
-		need = max(0, used+usedElse+int64(g.bytes)+pagesPerCommit-q.cfg.MaxBytes)
+		need = max(0, used+usedElse+int64(g.bytes)+pagesPerCommit+q.cfg.reserve()-q.cfg.MaxBytes)
 	}
 	if low != nil {
 		need = max(need, int64(g.bytes)+pagesPerCommit)

@@ -13,9 +13,34 @@ import (
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-// maxBacklogs is how many streams a lane has besides the one that takes puts,
-// drained ones included. While none of them can go, no other is begun.
-const maxBacklogs = 8
+// A lane has at most so many streams besides the one that takes puts, drained ones
+// included: fewer where it may have few bytes on disk. While none of them can go,
+// no other is begun.
+const (
+	maxBacklogs  = 8
+	bytesBacklog = 512 << 10
+)
+
+// streamRoom is what a stream that holds nothing may take of Config.MaxBytes. A
+// lane that goes live first keeps so much free for the next one.
+const streamRoom = minSegmentSize
+
+// backlogs is how many streams the lane may have besides the one that takes puts:
+// at least the first, which never goes, and one that can.
+func (cfg *Config) backlogs() int {
+	if cfg.MaxBytes > 0 {
+		return int(min(maxBacklogs, max(2, cfg.MaxBytes/bytesBacklog)))
+	}
+	return maxBacklogs
+}
+
+// reserve is what puts leave of MaxBytes.
+func (cfg *Config) reserve() int64 {
+	if cfg.LiveFirst > 0 {
+		return streamRoom
+	}
+	return 0
+}
 
 // A stream that is drained stays for as long as its place is not needed: should
 // the store be set back, it sends again what it has, and declares the rest (rule
@@ -40,26 +65,44 @@ const (
 	pastFormat = 1
 )
 
-// readStreams returns which streams a lane has besides the first, and had.
+// readStreams returns which streams a lane had, and which folders it has besides
+// the first: of streams, and up to past.Upto those that are to be deleted.
 func readStreams(lane string) (p past, numbers []uint64, err error) {
 	if numbers, err = listStreams(lane); err != nil {
 		return past{}, nil, err
 	}
+	if p, err = readPast(lane); err != nil {
+		return past{}, nil, err
+	}
+	var found []uint64
+	for _, n := range numbers {
+		ok, err := begun(lane, n)
+		if err != nil {
+			return past{}, nil, err
+		}
+		if ok || n <= p.Upto {
+			found = append(found, n)
+		}
+	}
+	return p, found, nil
+}
+
+func readPast(lane string) (p past, err error) {
 	path := filepath.Join(lane, streamsFolder, pastFile)
 	b, err := os.ReadFile(path)
 	switch {
 	case isNotExist(err):
-		return past{Format: pastFormat}, numbers, nil
+		return past{Format: pastFormat}, nil
 	case err != nil:
-		return past{}, nil, err
+		return past{}, err
 	}
 	if err := json.Unmarshal(b, &p); err != nil {
-		return past{}, nil, fmt.Errorf("%s: %w", path, err)
+		return past{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if p.Format != pastFormat {
-		return past{}, nil, fmt.Errorf("%s: format %d, this program knows %d", path, p.Format, pastFormat)
+		return past{}, fmt.Errorf("%s: format %d, this program knows %d", path, p.Format, pastFormat)
 	}
-	return p, numbers, nil
+	return p, nil
 }
 
 // alive notes that a link asks or tells something.
@@ -102,7 +145,7 @@ func (q *Queue) waited(ctx context.Context, d time.Duration) (old bool, err erro
 }
 
 // errManyBacklogs: no place is free for another stream.
-var errManyBacklogs = fmt.Errorf("the lane has %d older streams, and none of them can go yet", maxBacklogs)
+var errManyBacklogs = errors.New("the lane has as many older streams as it may, and none of them can go yet")
 
 // split begins another stream, which takes puts from now on, and returns its
 // resume. The stream that took them until now only drains. Which stream takes
@@ -116,7 +159,10 @@ func (l *Lane) split(ctx context.Context, store wire.StoreID) (wire.Resume, erro
 		return wire.Resume{}, ErrClosed
 	}
 	old := l.live()
-	if len(l.list()) > maxBacklogs {
+	if err := old.q.cramped(); err != nil {
+		return wire.Resume{}, err
+	}
+	if len(l.list()) > l.cfg.backlogs() {
 		if err := l.remove(ctx); err != nil {
 			return wire.Resume{}, err
 		}
@@ -132,6 +178,16 @@ func (l *Lane) split(ctx context.Context, store wire.StoreID) (wire.Resume, erro
 	l.append(s)
 	l.log.Warn("what has piled up follows as a backlog; new messages go ahead of it in a new epoch", "backlog", old.q.Stats().Backlog, "epoch", resumes[0].Epoch, "stream", s.number)
 	return resumes[0], nil
+}
+
+// cramped returns why the lane must not grow now, nil if it may.
+func (q *Queue) cramped() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.failing != nil {
+		return q.failing
+	}
+	return q.low
 }
 
 // remove deletes the oldest stream but the first, if it is of no more use: all

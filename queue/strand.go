@@ -33,6 +33,13 @@ func streamDir(lane string, number uint64) string {
 	return filepath.Join(lane, streamsFolder, fmt.Sprintf("%08d", number))
 }
 
+// begun reports whether a stream's folder has a segment. One without was never
+// opened to its end, on a full disk for instance: no number was given there.
+func begun(lane string, number uint64) (bool, error) {
+	segs, _, err := list(streamDir(lane, number))
+	return len(segs) > 0, err
+}
+
 // listStreams returns the numbers of the streams that have a folder, but the
 // first, ascending.
 func listStreams(lane string) (numbers []uint64, err error) {

@@ -1,0 +1,51 @@
+package queue
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// openAtRest opens a folder that no process has open, to look at it. The caller
+// closes the files and then calls unlock.
+func openAtRest(dir string) (fs *files, s state, unlock func(), err error) {
+	segs, _, err := list(dir)
+	if err != nil {
+		return nil, s, nil, err
+	}
+	if len(segs) == 0 {
+		return nil, s, nil, fmt.Errorf("%w: it has no segment files", ErrNotAQueue)
+	}
+	unlock = func() {}
+	l, err := os.Open(filepath.Join(dir, lockName))
+	if err == nil {
+		unlock = func() { l.Close() }
+		err = lock(l)
+	}
+	if err != nil && !isNotExist(err) { // a copy of a folder may lack the lock file
+		unlock()
+		return nil, s, nil, err
+	}
+	f, err := openSealed(filepath.Join(dir, segs[len(segs)-1].name()))
+	if err == nil {
+		var h head
+		if h, s, err = f.load(); err == nil {
+			return &files{dir: dir, agent: h.agent, lane: h.lane, segs: segs, tail: f, look: true}, s, unlock, nil
+		}
+		f.close()
+	}
+	unlock()
+	return nil, s, nil, err
+}
+
+// readLettersAtRest hands the dead letters of a stream's folder that no process
+// has open to yield.
+func readLettersAtRest(dir string, from uint64, yield func(*letter) error) error {
+	fs, s, unlock, err := openAtRest(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	defer fs.close()
+	return fs.letters(&s, from, yield)
+}

@@ -1,0 +1,127 @@
+package queue
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+
+	"github.com/fieldpost/fieldpost/internal/durable"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// shelf is which dead letters are kept, as far as the writer has looked.
+type shelf struct {
+	known bool
+	list  []onShelf   // ascending
+	dirty atomic.Bool // letters were forgotten: there may be files that hold no other
+}
+
+type onShelf struct {
+	ordinal uint64
+	bytes   int64
+}
+
+// evict forgets the oldest letters if there are too many with the new ones of a
+// change. The writer calls it.
+func (q *Queue) evict(s *state, fresh []letter) {
+	if !q.shelf.known {
+		q.shelf.list = nil
+		now := q.snapshot()
+		err := q.files.letters(&now, 0, func(l *letter) error {
+			q.shelf.list = append(q.shelf.list, onShelf{l.ordinal, int64(len(l.record))})
+			return nil
+		})
+		if err != nil {
+			q.log.Warn("the dead letters cannot be counted now: there may be more than are to be kept", "error", err)
+			return
+		}
+		q.shelf.known = true
+	}
+	list := slices.DeleteFunc(slices.Clone(q.shelf.list), func(o onShelf) bool { return s.forgot(o.ordinal) })
+	for _, l := range fresh {
+		if !slices.ContainsFunc(list, func(o onShelf) bool { return o.ordinal == l.ordinal }) {
+			list = append(list, onShelf{l.ordinal, int64(len(l.record))})
+		}
+	}
+	q.shelf.list = list // this one may not be committed: what it forgets is taken out the next time
+	bytes := int64(0)
+	for _, o := range list {
+		bytes += o.bytes
+	}
+	if uint64(len(list)) > maxLetters || bytes > maxLetterBytes {
+		n := 0
+		for ; n+1 < len(list) && (uint64(len(list)-n) > maxLetters*9/10 || bytes > maxLetterBytes/10*9); n++ {
+			bytes -= list[n].bytes
+			s.forget(list[n].ordinal)
+			s.evicted++
+		}
+		q.shelf.dirty.Store(true)
+		q.log.Error("there are too many dead letters: the oldest are gone for good", "count", n, "kept", len(list)-n)
+	}
+}
+
+// sweep deletes the files of the folder dead that hold no letter which is kept.
+func (q *Queue) sweep() {
+	if !q.shelf.dirty.Swap(false) {
+		return
+	}
+	q.files.mu.Lock()
+	defer q.files.mu.Unlock()
+	now := q.snapshot()
+	for _, s := range q.files.shelved() {
+		path := filepath.Join(q.files.dir, deadFolder, s.name())
+		list, err := lettersIn(path)
+		if err == nil && slices.ContainsFunc(list, func(l letter) bool { return !now.forgot(l.ordinal) }) {
+			continue
+		}
+		if err == nil {
+			err = durable.RemoveFile(path)
+		}
+		if err != nil && !isNotExist(err) {
+			q.log.Warn("a file of dead letters stays", "file", path, "error", err)
+		}
+	}
+}
+
+// inherit takes the dead letters of a stream that goes. Those it has already,
+// from an attempt that was cut short, it takes only once.
+func (q *Queue) inherit(ctx context.Context, from *Queue) error {
+	now := from.snapshot()
+	var list []letter
+	err := from.files.letters(&now, 0, func(l *letter) error {
+		list = append(list, *l)
+		return nil
+	})
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	type place struct {
+		epoch wire.Epoch
+		n     wire.Seq
+	}
+	have := map[place]bool{}
+	mine := q.snapshot()
+	err = q.files.letters(&mine, 0, func(l *letter) error {
+		have[place{l.epoch, l.n}] = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return q.do(ctx, func(c *change) (bool, error) {
+		for _, l := range list {
+			if have[place{l.epoch, l.n}] {
+				continue
+			}
+			l.ordinal = c.state.dead
+			c.state.dead++
+			c.letters = append(c.letters, l)
+			c.drops = true
+		}
+		if len(c.letters) > 0 {
+			q.evict(&c.state, c.letters)
+		}
+		return len(c.letters) > 0, nil
+	})
+}
