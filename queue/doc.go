@@ -48,7 +48,8 @@
 //
 // It does not decide whether a store may be obeyed: the caller checks that before
 // [Queue.Welcome]. It opens no connection; a transport drives it through Streams,
-// Welcome, Next, Ack, Reject and Announce. It has one stream.
+// Welcome, Next, Ack, Reject and Announce. A [Queue] has one stream; a [Lane] is one
+// or several of them, for messages that go ahead of a backlog.
 //
 // # Where to read on
 //
@@ -56,6 +57,7 @@
 // segments; metapage.go has why one sync a commit is enough; tree.go reads what
 // bbolt wrote; ballast.go is for a full disk, age.go for time; recover.go opens a
 // folder; next.go, files.go and salvage.go are the way out;
+// lane.go and split.go have lanes of several streams, letters.go dead letters;
 // welcome.go is the pure decision of rules 1 and 2, state.go the state that all
 // of them share. Not obvious: on overlap the newer file wins, so a lookup goes
 // from the newest segment down; a bbolt handle that met a fault is abandoned and
