@@ -25,6 +25,15 @@ type fakeSource struct {
 	rejectErr error // of the next Reject only
 	welErr    error // of Welcome
 	stall     chan struct{}
+	ahead     bool // the last stream waits for nobody
+	begin     bool // the next welcome begins a stream
+}
+
+// Ahead implements [LiveFirst].
+func (f *fakeSource) Ahead() (wire.Epoch, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tail().epoch, f.ahead && len(f.streams) > 1
 }
 
 type fakeStream struct {
@@ -122,6 +131,12 @@ func (f *fakeSource) Welcome(ctx context.Context, store wire.StoreID, said []wir
 		s.acked = m.Common
 		list = append(list, wire.Resume{Lane: f.name, Epoch: s.epoch, Base: m.Common, Next: s.next(), Boundaries: said[i].Boundaries})
 	}
+	if f.begin {
+		f.begin = false
+		s := &fakeStream{epoch: wire.Epoch{ID: wire.NewID()}, inc: wire.Incarnation{ID: wire.NewID()}}
+		f.streams = append(f.streams, s)
+		list = append(list, wire.Resume{Lane: f.name, Epoch: s.epoch, Next: 1, Boundaries: wire.History{{Incarnation: s.inc, First: 1}}})
+	}
 	return list, nil
 }
 
@@ -146,7 +161,7 @@ func (f *fakeSource) Next(e wire.Epoch, n wire.Seq) (wire.Entry, bool, error) {
 	switch {
 	case f.nextErr != nil:
 		return wire.Entry{}, false, f.nextErr
-	case f.stopAfter > 0 && f.refusals >= f.stopAfter, n >= s.next(), i > 0 && f.streams[i-1].acked+1 < f.streams[i-1].next():
+	case f.stopAfter > 0 && f.refusals >= f.stopAfter, n >= s.next(), i > 0 && !f.ahead && f.streams[i-1].acked+1 < f.streams[i-1].next():
 		return wire.Entry{}, false, nil
 	}
 	at := s.slots[n-1]
