@@ -116,6 +116,18 @@ func (fs *files) read(s *state, n wire.Seq) ([]block, error) {
 	return blocks, nil
 }
 
+// leftover is read for a number that has a tombstone. Its bytes may still be
+// there, or never have been: what is not found is no damage.
+func (fs *files) leftover(s *state, n wire.Seq) ([]block, error) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	i := fs.index(n)
+	if i < 0 {
+		return nil, &gap{span{n, n}, wire.ReasonMissing, segment{}, errors.New("no segment file holds them")}
+	}
+	return fs.readSegment(s, i, n)
+}
+
 // try counts the attempts to read a segment that the system answered with an
 // error.
 func (fs *files) try(ordinal uint64) int {
@@ -344,12 +356,14 @@ func (fs *files) fingerprint(s *state, n wire.Seq) (wire.Fingerprint, bool) {
 	if n < s.oldest {
 		return 0, false
 	}
+	read := fs.read
 	if t, ok, _ := s.tomb(n); ok {
 		if n == t.to && t.fingerprint != 0 {
 			return t.fingerprint, true
 		}
+		read = fs.leftover
 	}
-	blocks, err := fs.read(s, n) // a dropped number's bytes may still be there
+	blocks, err := read(s, n)
 	if err != nil {
 		return 0, false
 	}

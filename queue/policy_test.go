@@ -109,6 +109,30 @@ func TestOverflowDropOldestByMessages(t *testing.T) {
 	}
 }
 
+// A drop that was acked becomes part of a longer one with the next drop. The
+// number in its middle never had bytes: that is no damage.
+func TestANumberThatNeverHadBytesIsNoDamage(t *testing.T) {
+	l := openLane(t, func(c *Config) { c.MaxMessages, c.Overflow = 2, DropNewest })
+	l.put(1, 2)
+	for range 2 {
+		if err := l.Put(context.Background(), msg("x")); !errors.Is(err, ErrDropped) {
+			t.Fatal(err)
+		}
+	}
+	l.welcome(storeA, l.match(3))
+	l.put(5, 6)
+	l.want(4, "overflow", "m5", "m6")
+	l.ack(6)
+	if st := l.Stats(); st.Quarantined > 0 || st.Segments > 1 || st.Forks > 0 {
+		t.Errorf("%+v", st)
+	}
+	l.reopen()
+	l.welcome(storeA, l.match(6))
+	if st := l.Stats(); st.Quarantined > 0 || st.Forks > 0 {
+		t.Errorf("after another opening: %+v", st)
+	}
+}
+
 // The limit is one of the disk: what the lane's files take never goes above it.
 func TestMaxBytesIsACapOnTheDisk(t *testing.T) {
 	for _, o := range []Overflow{Reject, DropOldest, DropNewest} {
