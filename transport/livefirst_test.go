@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -75,5 +76,26 @@ func TestABacklogKeepsItsShare(t *testing.T) {
 		if r.Status().Links != 1 {
 			t.Errorf("%d links", r.Status().Links)
 		}
+	})
+}
+
+// A stream that the welcome has begun is not resumed on a link that a lane is left
+// out of: the collector would take the session for told in full.
+func TestAStreamThatHasBegunWaitsForLanesThatAreLeftOut(t *testing.T) {
+	bubble(t, func(t *testing.T, c *fakeCollector) {
+		line := overLine(t, c)
+		src, other := newSource("default", 100, 3), newSource("other", 100, 3)
+		src.ahead, src.begin, other.welErr = true, true, errors.New("disk")
+		r := start(t, testConfig(line.Dial), src, other)
+		r.until("a link", time.Minute, func() bool { return r.in(Connected)() && ackedOf(src)[0] == 3 })
+		src.put(1, 100)
+		r.Wake()
+		time.Sleep(laneReturnMin / 2)
+		synctest.Wait()
+		if got := ackedOf(src); len(got) != 2 || got[1] != 0 {
+			t.Errorf("acked %v on the first link", got)
+		}
+		other.set(func(f *fakeSource) { f.welErr = nil })
+		r.until("another link", time.Minute, func() bool { return src.delivered() && other.delivered() })
 	})
 }

@@ -75,8 +75,17 @@ func (l *link) resume(ctx context.Context, greetings []greeting) error {
 	matches := l.welcome.Matches
 	var failed error
 	var open []*opened
-	var frames, begun []byte // a session counts as told in full once the streams of its hello are open: others come last
+	var frames []byte
 	n := 0
+	add := func(ln *lane, r wire.Resume) {
+		r.Stream = uint32(len(l.streams) + 1)
+		s := newStream(ln, r.Stream, r)
+		l.streams, ln.streams = append(l.streams, s), append(ln.streams, s)
+		open = append(open, &opened{source: ln.source, number: r.Stream, epoch: r.Epoch, last: wire.Announcement{Next: r.Next}})
+		frames = wire.AppendResume(frames, r)
+		n++
+	}
+	var begun []func()
 	for _, g := range greetings {
 		name := g.source.Lane()
 		resumes, err := g.source.Welcome(ctx, l.welcome.Store, g.said, matches[:len(g.said)])
@@ -96,27 +105,29 @@ func (l *link) resume(ctx context.Context, greetings []greeting) error {
 		}
 		live, rest := l.lanes(g.source)
 		for i, r := range resumes {
-			r.Stream = uint32(len(l.streams) + 1)
 			ln := live
 			if rest != nil && r.Epoch != live.epoch {
 				ln = rest
 			}
-			s := newStream(ln, r.Stream, r)
-			l.streams, ln.streams = append(l.streams, s), append(ln.streams, s)
-			open = append(open, &opened{source: g.source, number: r.Stream, epoch: r.Epoch, last: wire.Announcement{Next: r.Next}})
 			if i < len(g.said) {
-				frames = wire.AppendResume(frames, r)
+				add(ln, r)
 			} else {
-				begun = wire.AppendResume(begun, r)
+				begun = append(begun, func() { add(ln, r) })
 			}
-			n++
 		}
 		l.turns.add(live, l.client.cfg.Lanes[name])
 		if rest != nil {
 			l.turns.addBehind(rest, l.client.cfg.Lanes[name])
 		}
 	}
-	frames = append(frames, begun...)
+	// A session counts as told in full once as many streams are open as its hello told
+	// of. So those that have only just begun come last, and wait for another link if a
+	// lane is left out of this one.
+	if failed == nil {
+		for _, add := range begun {
+			add()
+		}
+	}
 	if failed != nil {
 		if len(l.turns.lanes) == 0 {
 			return failed
