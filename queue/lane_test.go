@@ -493,6 +493,20 @@ func TestMaxBytesHoldsOverAllStreams(t *testing.T) {
 	}
 }
 
+// A lane that a run of refusals has stopped does not go on in another stream.
+func TestAStoppedLaneIsNotSplit(t *testing.T) {
+	s := openSite(t)
+	s.link()
+	s.put(maxRefusals + 1)
+	for n := range maxRefusals {
+		s.refuse(s.Streams()[0].Epoch, wire.Seq(n+1))
+	}
+	s.outage()
+	if n := s.link(); n != 1 || !s.Stats().Stopped {
+		t.Errorf("%d streams: %+v", n, s.Stats())
+	}
+}
+
 // A split that fails, on a full disk for instance, leaves a folder that does not
 // keep the lane from opening.
 func TestASplitThatFails(t *testing.T) {

@@ -119,10 +119,10 @@ func (l *Lane) due(ctx context.Context, away time.Duration) (bool, error) {
 	}
 	q := l.live().q
 	q.mu.Lock()
-	s, settled := q.shown, q.settled()
+	s, settled, stopped := q.shown, q.settled(), q.stopped
 	q.mu.Unlock()
 	switch {
-	case settled >= s.next-1:
+	case settled >= s.next-1, stopped: // what the store refuses in a row is not to be tried in another stream
 		return false, nil
 	case away > l.cfg.LiveFirst:
 		return true, nil
