@@ -146,6 +146,7 @@ func (fs *files) olderThan(s *state, n wire.Seq, limit time.Duration) (to wire.S
 	if i < 0 {
 		return 0, -1, nil // missing: Next finds out
 	}
+	left = -1
 	// All of a segment is older than the one that follows it.
 	for ; i+1 < len(fs.segs); i++ {
 		h, err := fs.head(i + 1)
@@ -153,6 +154,7 @@ func (fs *files) olderThan(s *state, n wire.Seq, limit time.Duration) (to wire.S
 			return to, 0, err
 		}
 		if h.age > limit {
+			left = h.age - limit // when all of this one is old enough
 			break
 		}
 		to = fs.end(i, s.next-1)
@@ -162,7 +164,6 @@ func (fs *files) olderThan(s *state, n wire.Seq, limit time.Duration) (to wire.S
 		return to, 0, err
 	}
 	end := fs.end(i, s.next-1)
-	left = -1
 	err = f.view(func(t *tree) error {
 		c, err := t.floor(seqKey(max(n, to+1)))
 		last := wire.Seq(0)
@@ -201,8 +202,8 @@ func (fs *files) olderThan(s *state, n wire.Seq, limit time.Duration) (to wire.S
 }
 
 // age returns the lane's age at the commit of the batch at a place. Of a commit
-// of several batches the last one has it; one that was written again in a new
-// segment has the age of that one.
+// of several batches the last one has it; those of the commit that made the
+// segment have the segment's, also if they were written again there.
 func (c *cursor) age() (time.Duration, error) {
 	at := &cursor{t: c.t, path: append([]step(nil), c.path...)}
 	for at.number() > 0 {
@@ -220,25 +221,27 @@ func (c *cursor) age() (time.Duration, error) {
 		}
 		if b != nil {
 			var s state
-			_, err := s.parseTip(b)
-			return s.age, err
+			if _, err := s.parseTip(b); err != nil {
+				return 0, err
+			}
+			if s.commit <= c.number() {
+				return s.age, nil
+			}
+			break // of a later commit
 		}
 		if err := at.next(); err != nil {
 			return 0, err
 		}
 	}
-	// Those of the commit that made the segment.
-	tip, err := c.t.bucket(bucketTip)
-	if err != nil || tip == nil {
-		return 0, err
+	meta, err := c.t.bucket(bucketMeta)
+	if err == nil && meta == nil {
+		err = c.t.damaged("it lacks its buckets")
 	}
-	b, err := tip.get(keyTip)
 	if err != nil {
 		return 0, err
 	}
-	var s state
-	_, err = s.parseTip(b)
-	return s.age, err
+	h, err := meta.head()
+	return h.age, err
 }
 
 // head returns the head of segment i. The caller holds mu.

@@ -334,6 +334,32 @@ func TestRule14MaxAge(t *testing.T) {
 	})
 }
 
+// Neither a later commit nor tombstones make a message younger that came with
+// the commit which made its segment.
+func TestRule14ASegmentsFirstMessageAges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := openLane(t, func(c *Config) {
+			c.MaxAge, c.SegmentSize, c.MaxMessages, c.Overflow = 10*time.Minute, minSegmentSize, 2, DropNewest
+		})
+		for _, size := range []int{60 << 10, 1} { // the first fills a segment
+			if err := l.Put(context.Background(), wire.Message{Time: base, Body: make([]byte, size)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 9 {
+			time.Sleep(time.Minute)
+			if err := l.Put(context.Background(), msg("x")); !errors.Is(err, ErrDropped) {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		if st := l.Stats(); st.Dropped[wire.ReasonExpired] != 2 || st.Backlog != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
 // A batch expires by its newest message, and what Put took together is one batch.
 // Random ages and restarts: nothing goes before its time, all goes after it.
 func TestRule14NothingExpiresBeforeItsTime(t *testing.T) {
