@@ -222,6 +222,7 @@ func (l *Lane) remove(ctx context.Context) error {
 	l.past = p
 	list := append([]*strand{l.list()[0]}, l.list()[2:]...)
 	l.all.Store(&list)
+	l.log.Info("a stream that is delivered gives its place to another", "stream", s.number, "epoch", st.Epoch, "numbers", st.Next-1)
 	err = s.q.Close()
 	if err == nil {
 		err = removeStream(l.cfg.Dir, s.number)
