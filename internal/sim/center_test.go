@@ -35,6 +35,7 @@ type center struct {
 type earlier struct {
 	store wire.StoreID
 	held  []oracle.Stored
+	gone  []dropped
 	kept  map[string]bool // what a store that was set back still held after that, by place; nil: it was replaced
 }
 
@@ -200,7 +201,7 @@ func (c *center) setBack() error {
 	if c.copy == "" {
 		return c.save()
 	}
-	held, err := c.give()
+	had, err := c.give()
 	if err != nil {
 		return err
 	}
@@ -212,13 +213,13 @@ func (c *center) setBack() error {
 	if err := c.open(nil); err != nil {
 		return err
 	}
-	was := earlier{store: c.store.Identity().ID, held: held, kept: map[string]bool{}}
-	now, _, err := c.dump()
+	was := earlier{store: c.store.Identity().ID, held: had.held, gone: had.gone, kept: map[string]bool{}}
+	now, err := c.dump()
 	if err != nil {
 		return err
 	}
-	for i := range now {
-		was.kept[placeOf(&now[i])] = true
+	for i := range now.held {
+		was.kept[placeOf(&now.held[i])] = true
 	}
 	c.earlier = append(c.earlier, was)
 	c.w.copied = true
@@ -229,7 +230,7 @@ func (c *center) setBack() error {
 }
 
 // give ends the collector and returns what its store held.
-func (c *center) give() ([]oracle.Stored, error) {
+func (c *center) give() (*contents, error) {
 	c.w.healDisks()
 	if c.door != nil {
 		c.door.stop()
@@ -238,11 +239,11 @@ func (c *center) give() ([]oracle.Stored, error) {
 	} else if err := c.open(nil); err != nil {
 		return nil, err
 	}
-	held, _, err := c.dump()
+	had, err := c.dump()
 	if err != nil {
 		return nil, err
 	}
-	return held, c.close()
+	return had, c.close()
 }
 
 // replace puts another store in the place of this one. For a while it does not
@@ -257,7 +258,7 @@ func (c *center) replace() error {
 	}
 	old := c.store.Identity().ID
 	oldDir, oldMemory := c.dir, c.memory
-	held, err := c.give()
+	had, err := c.give()
 	if err != nil {
 		return err
 	}
@@ -277,7 +278,7 @@ func (c *center) replace() error {
 		}
 		c.memory = nil
 	}
-	c.earlier = append(c.earlier, earlier{store: old, held: held})
+	c.earlier = append(c.earlier, earlier{store: old, held: had.held, gone: had.gone})
 	c.replaces, c.copy = []wire.StoreID{old}, ""
 	return c.start()
 }
@@ -297,9 +298,9 @@ func (c *center) stranger() error {
 			w.saw("different store: nothing is sent")
 		}
 	}
-	held, err := c.give()
-	if err == nil && len(held) > 0 {
-		err = fmt.Errorf("a store that replaces nothing was sent %d messages", len(held))
+	had, err := c.give()
+	if err == nil && len(had.held)+len(had.gone) > 0 {
+		err = fmt.Errorf("a store that replaces nothing was sent %d messages and %d tombstoned numbers", len(had.held), len(had.gone))
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,12 +26,13 @@ type disk struct {
 
 	mu    sync.Mutex
 	dir   string
-	end   func() // ends the watch of dir, nil if nothing is mounted
-	fault *fault // nil: it is well
-	crash *crash // nil: none is due
-	dead  bool   // a picture was taken, or the process was killed
-	hits  int    // steps that failed since mount
-	safe  synced // what a cut of the power would leave
+	end   func()                    // ends the watch of dir, nil if nothing is mounted
+	fault *fault                    // nil: it is well
+	crash *crash                    // nil: none is due
+	dead  bool                      // a picture was taken, or the process was killed
+	hits  int                       // steps that failed since mount
+	since atomic.Pointer[time.Time] // when the first of them did, nil if none has
+	safe  synced                    // what a cut of the power would leave
 }
 
 // fault makes steps of some kinds fail: one, or all for a while.
@@ -71,6 +73,7 @@ func (d *disk) mount(dir string, died func()) {
 		d.safe = synced{}
 	}
 	d.dir, d.died, d.dead, d.hits = dir, died, false, 0
+	d.since.Store(nil)
 	d.end = durable.Watch(dir, d.step)
 }
 
@@ -204,7 +207,10 @@ func (d *disk) step(s durable.Step, path string) error {
 	}
 	f := d.fault
 	f.hits++
-	d.hits++
+	if d.hits++; d.hits == 1 {
+		now := time.Now()
+		d.since.Store(&now)
+	}
 	if f.hits == 1 {
 		d.w.saw("disk of " + f.what)
 	}
@@ -314,3 +320,12 @@ func readDir(dir string) (map[string]string, error) {
 
 // copyDir copies a folder of files and folders.
 func copyDir(to, from string) error { return os.CopyFS(to, os.DirFS(from)) }
+
+// failed returns when a step failed first since mount, zero if none has. It may
+// be called from within a step.
+func (d *disk) failed() time.Time {
+	if at := d.since.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}

@@ -17,15 +17,25 @@
 // it is; the old process is cut off for ever, and what it answers from then on
 // counts as uncertain; a new one opens the copy.
 //
+// In every third schedule the lanes have limits, ages, policies for what has no
+// room, compression, priorities and perhaps an interval, and the store may refuse
+// messages for good. What a lane with an interval accepted within the last one
+// before a kill counts as uncertain.
+//
 // What must hold: package oracle's verdict; nothing is missing but what a true
-// declaration names, and then only where a store was set back or replaced; no lane
-// forks unless something was copied; no tombstone, no quarantine; the audit finds
-// nothing else. What is never seen is no proof: the histories that must be among
-// 2,000 schedules are counted, by what the product says and does.
+// declaration names, and then only where a store was set back or replaced, or what
+// has a tombstone. Each stream's entries are a partition of its numbers up to W,
+// and W is the agent's last number in the end; each message that is not stored and
+// was not refused has a tombstone of its own that fits it (its number, its reason,
+// its time), and each tombstone such a message; what has one is not stored; nothing
+// expires early or stays long after its age. No lane forks unless something was
+// copied; no quarantine; the audit finds nothing else, and counts as the entries
+// do. What is never seen is no proof: the histories that must be among 2,000
+// schedules are counted, by what the product says and does.
 //
 // What it does not do: power cuts (rigs/powercut), damaged files, a process whose
 // memory goes back (an opening always begins a new incarnation, so this cannot be
-// had from outside), limits of lanes.
+// had from outside), lanes that go live first.
 //
 // A failure prints its seed and its log of events. `go test ./internal/sim -seed
 // N` plays that schedule again, with the same random ids; the order in which

@@ -23,9 +23,10 @@ type machine struct {
 	dir   string
 	line  *faultnet.Line
 	disk  *disk
-	life  *life  // nil: not running
-	lives int    // begun
-	copy  string // an older copy of the folder, "" if there is none
+	life  *life              // nil: not running
+	lives int                // begun
+	copy  string             // an older copy of the folder, "" if there is none
+	last  []agent.LaneStatus // of the lanes, when everything was delivered
 
 	// When a fault began on a link that was connected; zero: there is none.
 	stalled, halfOpen time.Time
@@ -34,6 +35,8 @@ type machine struct {
 // life is one agent process. Its producers end with it.
 type life struct {
 	name      string
+	begin     time.Time
+	end       time.Time // zero: it runs; guarded by world.mu
 	a         *agent.Agent
 	line      *faultnet.Line
 	stop      context.CancelFunc
@@ -67,7 +70,8 @@ func (m *machine) connect() {
 // more.
 func (m *machine) die(l *life) {
 	m.w.mu.Lock()
-	l.killed = true
+	l.killed, l.end = true, time.Now()
+	m.w.weaken(l, m.disk.failed())
 	m.w.mu.Unlock()
 	l.line.Refuse(true)
 	l.line.Cut()
@@ -77,7 +81,7 @@ func (m *machine) die(l *life) {
 // tried again later. A crash that is armed may fall into the opening.
 func (m *machine) start(arm func() *crash) error {
 	m.lives++
-	l := &life{name: fmt.Sprintf("%s.%d", m.name, m.lives), line: m.line, forks: map[string]uint64{}}
+	l := &life{name: fmt.Sprintf("%s.%d", m.name, m.lives), line: m.line, begin: time.Now(), forks: map[string]uint64{}}
 	m.disk.mount(m.dir, func() { m.die(l) })
 	var c *crash
 	if arm != nil {
@@ -90,7 +94,7 @@ func (m *machine) start(arm func() *crash) error {
 		Logger:    m.w.logger(l.name),
 	}
 	for _, lane := range lanes {
-		config.Lanes[lane] = agent.LaneConfig{SegmentSize: segmentSize}
+		config.Lanes[lane] = m.w.policy.lanes[lane]
 	}
 	a, err := agent.Open(context.Background(), config)
 	if err != nil {
@@ -129,7 +133,14 @@ func (m *machine) start(arm func() *crash) error {
 
 // stop ends an agent in good order.
 func (m *machine) stop() error {
+	l := m.life
 	err := m.end()
+	m.w.mu.Lock()
+	l.end = time.Now()
+	if err != nil {
+		m.w.weaken(l, m.disk.failed())
+	}
+	m.w.mu.Unlock()
 	if err != nil && m.disk.hurt() {
 		m.w.note("%s closes with: %v", m.name, err)
 		err = nil
@@ -168,8 +179,13 @@ func (m *machine) count() {
 				m.w.fault("%s: lane %s forked, and nothing was copied or put back", l.name, s.Lane)
 			}
 		}
-		if s.RolledBack > 0 || s.Quarantined > 0 || len(s.Dropped) > 0 {
-			m.w.fault("%s: lane %s: %+v: no memory went back, no file was damaged, nothing may be dropped", l.name, s.Lane, s)
+		if s.RolledBack > 0 || s.Quarantined > 0 {
+			m.w.fault("%s: lane %s: %+v: no memory went back, no file was damaged", l.name, s.Lane, s)
+		}
+		for reason := range s.Dropped {
+			if !m.w.policy.allows(s.Lane, reason) {
+				m.w.fault("%s: lane %s: %+v: nothing may be dropped as %s", l.name, s.Lane, s, reason)
+			}
 		}
 	}
 }
@@ -350,5 +366,6 @@ func (m *machine) drain() error {
 		return fmt.Errorf("%s does not drain: %w; %+v", m.name, err, m.life.a.Status())
 	}
 	m.look()
+	m.last = m.life.a.Status().Lanes
 	return nil
 }

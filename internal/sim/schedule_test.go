@@ -130,6 +130,7 @@ func (w *world) play() error {
 			return fmt.Errorf("%s: %w", e.name, err)
 		}
 		w.freeze() // what began now ends alike each time
+		w.overdue()
 	}
 	w.note("everything heals")
 	w.healDisks()

@@ -34,6 +34,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(workerVariable) != "" {
 		go dieWithParent()
 	}
+	if err := warm(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
 

@@ -106,7 +106,39 @@ func (s *slowStore) Resume(ctx context.Context, id collector.Session, r wire.Res
 }
 
 func (s *slowStore) Append(ctx context.Context, id collector.Session, list []collector.Append) ([]collector.Answer, error) {
-	return transaction(s, func() ([]collector.Answer, error) { return s.Store.Append(ctx, id, list) })
+	return transaction(s, func() ([]collector.Answer, error) {
+		if !s.w.policy.poison {
+			return s.Store.Append(ctx, id, list)
+		}
+		return s.appendOrRefuse(ctx, id, list)
+	})
+}
+
+// appendOrRefuse is Append of a store that refuses messages for good (rule 10).
+func (s *slowStore) appendOrRefuse(ctx context.Context, id collector.Session, list []collector.Append) (answers []collector.Answer, err error) {
+	for i := range list {
+		one := list[i : i+1]
+		if poisoned(&one[0].Entry, 0) > 0 {
+			// An entry that leaves a gap changes nothing and is answered with W.
+			e := &one[0].Entry
+			ask := collector.Append{Stream: one[0].Stream, Time: one[0].Time,
+				Entry: wire.Entry{From: wire.MaxSeq, To: wire.MaxSeq, Incarnation: e.Incarnation, Reason: wire.ReasonPurged}}
+			at, err := s.Store.Append(ctx, id, []collector.Append{ask})
+			if err != nil {
+				return nil, err
+			}
+			if n := poisoned(e, at[0].W); n > 0 && e.From <= at[0].W+1 {
+				answers = append(answers, collector.Answer{W: at[0].W, Rejected: n, Why: "poison"})
+				continue
+			}
+		}
+		a, err := s.Store.Append(ctx, id, one)
+		if err != nil {
+			return nil, err
+		}
+		answers = append(answers, a...)
+	}
+	return answers, nil
 }
 
 // resumed reports whether all lanes of a process have opened their streams.
@@ -127,6 +159,13 @@ func (w *world) greeted(h collector.Hello, g collector.Grant) {
 		return
 	}
 	lost := l.line.Lost(faultnet.Down)
+	w.mu.Lock()
+	for _, s := range h.Streams {
+		if n := len(s.Boundaries); n > 0 && !s.More {
+			w.owner[[2]string{string(s.Lane), s.Boundaries[n-1].Incarnation.String()}] = l
+		}
+	}
+	w.mu.Unlock()
 	before, again := l.lost.Swap(lost), l.greeted.Swap(true)
 	if !again || lost == before {
 		return

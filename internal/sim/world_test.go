@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fieldpost/fieldpost/internal/boot"
 	"github.com/fieldpost/fieldpost/internal/faultnet"
 	"github.com/fieldpost/fieldpost/internal/oracle"
 	"github.com/fieldpost/fieldpost/wire"
@@ -34,10 +35,13 @@ type world struct {
 	restored bool // a folder was put back: what only the newer one held is in the store alone
 	begin    time.Time
 	tally    oracle.Tally // of a verdict that is good
+	policy   policy
+	real     time.Duration // when it began, on the machine's own clock
 
 	mu     sync.Mutex
 	dirs   int // folders made so far
 	alive  map[wire.Instance]*life
+	owner  map[[2]string]*life // by lane and incarnation, of those that are known
 	sent   []*attempt
 	events []string
 	seen   map[string]int // what happened, by what the product showed
@@ -45,7 +49,8 @@ type world struct {
 }
 
 func newWorld(seed uint64, dir string) *world {
-	w := &world{r: rand.New(rand.NewPCG(seed, 1)), dir: dir, alive: map[wire.Instance]*life{}, seen: map[string]int{}, begin: time.Now()}
+	w := &world{r: rand.New(rand.NewPCG(seed, 1)), dir: dir, alive: map[wire.Instance]*life{}, owner: map[[2]string]*life{}, real: boot.Since(), seen: map[string]int{}, begin: time.Now()}
+	w.policy = drawPolicy(seed, w.r)
 	w.center = &center{w: w, files: seed%3 == 0, disk: newDisk(w, "collector"), dir: w.newDir("store")}
 	return w
 }
