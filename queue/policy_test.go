@@ -85,6 +85,9 @@ func TestOverflowDropNewestLeavesATombstone(t *testing.T) {
 	l.want(1, want...)
 	l.crash()
 	l.want(1, want...)
+	if p, err := encode([]wire.Message{msg("z")}); err != nil || l.fp(9) != wire.Record(p.buf[1:]).Fingerprint() {
+		t.Errorf("fingerprint %s of a message that only has a tombstone, %v", l.fp(9), err)
+	}
 	if st := l.Stats(); st.Accepted != 2 || st.Dropped[wire.ReasonOverflow] != 7 || st.Backlog != 2 {
 		t.Errorf("%+v", st)
 	}
@@ -398,6 +401,14 @@ func TestRule14NothingExpiresBeforeItsTime(t *testing.T) {
 	}
 }
 
+// clockwork turns the lane's clock, which is the writer's.
+func (l *lane) clockwork(turn func(*clock)) {
+	l.t.Helper()
+	if err := l.do(context.Background(), func(*change) (bool, error) { turn(&l.clock); return false, nil }); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 // What passed while the machine was off counts only between two moments at which
 // a collector agreed with its clock.
 func TestRule14AcrossAReboot(t *testing.T) {
@@ -407,14 +418,12 @@ func TestRule14AcrossAReboot(t *testing.T) {
 			l.crash()
 			l.Queue.Close()
 			l.open()
-			l.mu.Lock()
-			l.clock.rebooted = true
-			l.mu.Unlock()
+			l.clockwork(func(c *clock) { c.rebooted = true })
 		}
 		// off lets the machine be off: its clock goes on, the lane's age does not.
 		off := func(d time.Duration) {
 			time.Sleep(d)
-			l.clock.start = time.Now()
+			l.clockwork(func(c *clock) { c.start = time.Now() })
 		}
 		expired := func() uint64 {
 			synctest.Wait()

@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
@@ -289,7 +290,8 @@ func (q *Queue) pack(c *change, g *group) {
 func (c *change) lose(p *put) {
 	s := &c.state
 	n := wire.Seq(p.count())
-	t := tombstone{span: span{s.next, s.next + n - 1}, reason: wire.ReasonOverflow, time: time.Now(), fingerprint: wire.Record(p.buf[p.last:]).Fingerprint()}
+	_, prefix := binary.Uvarint(p.buf[p.last:]) // a record has its length in front
+	t := tombstone{span: span{s.next, s.next + n - 1}, reason: wire.ReasonOverflow, time: time.Now(), fingerprint: wire.Record(p.buf[p.last+prefix:]).Fingerprint()}
 	s.next += n
 	s.drop(t)
 	c.drops = true
