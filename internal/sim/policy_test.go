@@ -117,7 +117,8 @@ func (w *world) weaken(l *life, since time.Time) {
 // for certain only while the process that took them runs.
 func (w *world) overdue() {
 	for _, m := range w.machines {
-		if m.life == nil || w.copied || m.disk.hurt() {
+		// What a store had acked that was set back or replaced is kept: it is sent again.
+		if m.life == nil || w.copied || len(w.center.earlier) > 0 || m.disk.hurt() {
 			continue
 		}
 		for _, s := range m.life.a.Status().Lanes {
