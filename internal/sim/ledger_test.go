@@ -98,9 +98,14 @@ func (w *world) match(c *contents) (covered map[*attempt]bool, err error) {
 					o.high = n.seq
 				}
 				low, open = n.seq, nil
-			case t.outcome != refused && !declared[t]:
-				o := &try{attempt: t, low: low, high: 1 << 63}
-				open = append(open, o)
+			case t.outcome != refused:
+				// A store that was set back twice may have had it and, the second time, its tombstone.
+				o := &try{attempt: t, low: low, high: 1 << 63, may: t.outcome == unknown}
+				if n, ok := declared[t]; ok {
+					o.low, o.high, o.may = n.seq-1, n.seq+1, true
+				} else {
+					open = append(open, o)
+				}
 				tries = append(tries, o)
 			}
 		}
@@ -113,13 +118,13 @@ func (w *world) match(c *contents) (covered map[*attempt]bool, err error) {
 		o.fits = func(p *dropped) bool { return w.fits(o, p, slack) }
 	}
 	for _, o := range tries {
-		if o.outcome != unknown && !m.assign(o, map[int]bool{}) {
+		if !o.may && !m.assign(o, map[int]bool{}) {
 			return nil, fmt.Errorf("message %s of agent %s lane %s, %s at %s, is neither stored nor has it a tombstone that fits: %s",
 				mark(o.m.Agent, o.m.Lane, o.m.Body), o.m.Agent, o.m.Lane, o.outcome, o.begin.Sub(w.begin), m.near(o))
 		}
 	}
 	for _, o := range tries {
-		if o.outcome == unknown {
+		if o.may {
 			m.assign(o, map[int]bool{})
 		}
 	}
@@ -143,7 +148,7 @@ func (w *world) match(c *contents) (covered map[*attempt]bool, err error) {
 
 // places returns the numbers of stored messages, and which messages a declaration
 // names. What is stored must have no tombstone.
-func (w *world) places(c *contents) (numberOf map[*attempt]number, declared map[*attempt]bool, err error) {
+func (w *world) places(c *contents) (numberOf map[*attempt]number, declared map[*attempt]number, err error) {
 	byMark := map[string]*attempt{}
 	for _, t := range w.sent {
 		byMark[mark(t.m.Agent, t.m.Lane, t.m.Body)] = t
@@ -155,7 +160,7 @@ func (w *world) places(c *contents) (numberOf map[*attempt]number, declared map[
 		}
 		gone[c.gone[i].number] = true
 	}
-	numberOf, declared = map[*attempt]number{}, map[*attempt]bool{}
+	numberOf, declared = map[*attempt]number{}, map[*attempt]number{}
 	for i := range c.held {
 		s := &c.held[i]
 		n := number{s.Agent, s.Lane, s.Incarnation, s.Seq}
@@ -174,7 +179,7 @@ func (w *world) places(c *contents) (numberOf map[*attempt]number, declared map[
 			}
 			for i := range e.held {
 				if s := &e.held[i]; s.Agent == d.Agent && s.Lane == d.Lane && s.Incarnation == d.Incarnation && d.From <= s.Seq && s.Seq <= d.To {
-					declared[byMark[mark(s.Agent, s.Lane, s.Body)]] = true
+					declared[byMark[mark(s.Agent, s.Lane, s.Body)]] = number{s.Agent, s.Lane, s.Incarnation, s.Seq}
 				}
 			}
 		}
@@ -271,6 +276,7 @@ func (w *world) fits(o *try, p *dropped, slack time.Duration) bool {
 type try struct {
 	*attempt
 	low, high uint64 // its number lies between them
+	may       bool   // and need not have had one, or is told otherwise
 	fits      func(p *dropped) bool
 }
 
