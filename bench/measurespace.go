@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -76,8 +77,14 @@ func (b *bench) space(backlog, rate int, lasts time.Duration, small int64) ([]st
 	if s.collector, err = start("collector"); err != nil {
 		return nil, err
 	}
+	// A collector has a disk of its own.
+	elsewhere, err := os.MkdirTemp("/dev/shm", "fieldpost-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(elsewhere)
 	began := time.Now()
-	if _, err := call[Nothing](s.collector, "Open", Serving{s.dir, s.address}); err != nil {
+	if _, err := call[Nothing](s.collector, "Open", Serving{elsewhere, s.address}); err != nil {
 		return nil, err
 	}
 	type watched struct {
