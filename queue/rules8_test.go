@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -364,4 +365,33 @@ func TestAnAckDuringACommitIsNotForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.waitFor("the second ack", func(Stats) bool { return l.Streams()[0].Acked == 2 })
+}
+
+// The next welcome compares the fingerprint of the last acked number: a tombstone
+// that ends there does not grow over it.
+func TestRule8MergingKeepsTheFingerprintOfTheLastAck(t *testing.T) {
+	l := openLane(t, func(c *Config) { c.MaxMessages, c.Overflow = 1, DropNewest })
+	l.put(1, 1)
+	for range 2 {
+		if err := l.Put(context.Background(), msg("x")); !errors.Is(err, ErrDropped) {
+			t.Fatal(err)
+		}
+	}
+	want := l.fp(3)
+	l.welcome(storeA, wire.Match{})
+	l.ack(3)
+	l.put(4, 4)
+	l.Put(context.Background(), msg("y"))
+	if _, err := l.Drop(context.Background(), 4, 4, wire.ReasonOverflow); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.fp(3); got != want || want == 0 {
+		t.Errorf("fingerprint %s of the last acked number, %s before", got, want)
+	}
+	l.ack(5)
+	l.put(6, 6)
+	l.Put(context.Background(), msg("z"))
+	if n := len(l.snapshot().tombs); n > 3 {
+		t.Errorf("%d tombstones: those below the last ack do not merge", n)
+	}
 }

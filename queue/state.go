@@ -161,7 +161,8 @@ func (s *state) gaps(from, to wire.Seq) []span {
 }
 
 // drop adds tombstones, whose numbers have none yet, and counts them. Neighbours
-// of one reason and one detail merge unless a boundary is between them (rule 8).
+// of one reason and one detail merge unless a boundary is between them (rule 8),
+// or the last ack: the fingerprint there is what the next welcome compares.
 func (s *state) drop(list ...tombstone) {
 	all := slices.Clone(s.tombs)
 	for _, t := range list {
@@ -173,7 +174,7 @@ func (s *state) drop(list ...tombstone) {
 	for _, t := range all {
 		if k := len(merged) - 1; k >= 0 {
 			p := &merged[k]
-			if p.to+1 == t.from && p.reason == t.reason && p.detail == t.detail && s.history.End(p.to, endless) >= t.from {
+			if p.to+1 == t.from && p.to != s.acked() && p.reason == t.reason && p.detail == t.detail && s.history.End(p.to, endless) >= t.from {
 				p.to, p.time, p.fingerprint = t.to, t.time, t.fingerprint
 				continue
 			}
