@@ -5,25 +5,50 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
 // TestAFullDiskIsAState fills a small file system, on which a journal lies, from
-// outside and frees it again, a hundred times. While it is full the journal acks
+// outside and frees it again, a hundred times on tmpfs and a hundred on ext4. While it is full the journal acks
 // nothing that it does not hold and goes on to serve what it has; once there is room
 // it goes on by itself. In the end all that was acked is there once.
 func TestAFullDiskIsAState(t *testing.T) {
 	const env = "FIELDPOST_JOURNAL_FULL_DISK"
-	if disk := os.Getenv(env); disk != "" {
-		fullDisk(t, disk)
+	if kind, disk, ok := strings.Cut(os.Getenv(env), ":"); ok {
+		fullDisk(t, kind, disk)
 		return
+	}
+	for _, kind := range []string{"tmpfs", "ext4"} {
+		t.Run(kind, func(t *testing.T) { fullDiskProcess(t, env+"="+kind+":"+t.TempDir()) })
+	}
+}
+
+// cannot skips a test by name, and fails it where CI is to run it.
+func cannot(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("CI must fill a disk, and no file system of its own can be had here: %s", why)
+	}
+	t.Skipf("no file system of its own can be had here: %s", why)
+}
+
+// fullDiskProcess runs the test in a process with mounts of its own.
+func fullDiskProcess(t *testing.T, env string) {
+	if strings.Contains(env, "=ext4:") {
+		if os.Geteuid() != 0 {
+			cannot(t, "a loop device needs root")
+		}
+		if _, err := exec.LookPath("mkfs.ext4"); err != nil {
+			cannot(t, err.Error())
+		}
 	}
 	exe, err := os.Executable()
 	must(t, err)
 	cmd := exec.Command(exe, "-test.run", "^TestAFullDiskIsAState$", "-test.v")
-	cmd.Env = append(os.Environ(), env+"="+t.TempDir())
+	cmd.Env = append(os.Environ(), env)
 	// A mount that nobody else sees and that ends with the process.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if os.Geteuid() != 0 {
@@ -32,10 +57,7 @@ func TestAFullDiskIsAState(t *testing.T) {
 	}
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("CI must fill a disk, and no file system of its own can be had here: %v", err)
-		}
-		t.Skipf("no file system of its own can be had here: %v", err)
+		cannot(t, err.Error())
 	}
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -43,9 +65,22 @@ func TestAFullDiskIsAState(t *testing.T) {
 	t.Logf("%s", out)
 }
 
-func fullDisk(t *testing.T, disk string) {
+func fullDisk(t *testing.T, kind, folder string) {
 	must(t, syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""))
-	must(t, syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=32m"))
+	disk := filepath.Join(folder, "disk")
+	must(t, os.Mkdir(disk, 0o700))
+	if kind == "tmpfs" {
+		must(t, syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=32m"))
+	} else {
+		image := filepath.Join(folder, "image")
+		must(t, os.WriteFile(image, nil, 0o600))
+		must(t, os.Truncate(image, 32<<20))
+		for _, args := range [][]string{{"mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-m", "0", image}, {"mount", "-o", "loop", image, disk}} {
+			if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %v\n%s", args, err, out)
+			}
+		}
+	}
 	t.Cleanup(func() { syscall.Unmount(disk, syscall.MNT_DETACH) })
 	dir := filepath.Join(disk, "journal")
 	j := openTest(t, Options{Dir: dir, SegmentSize: 256 << 10})
