@@ -195,7 +195,7 @@ func (c *copier) send(ctx, last context.Context) error {
 			return nil
 		}
 		list = b.messages(list[:0], c.lane, c.topic)
-		if err := c.put(ctx, last, b, list); err != nil {
+		if err := c.put(ctx, last, b.first, list); err != nil {
 			return err
 		}
 		b.reset()
@@ -203,8 +203,9 @@ func (c *copier) send(ctx, last context.Context) error {
 	}
 }
 
-// put hands one batch to the agent, again and again while the lane is full.
-func (c *copier) put(ctx, last context.Context, b *batch, list []agent.Message) error {
+// put hands one batch to the agent, again and again while the lane is full. first
+// is the number of its first line.
+func (c *copier) put(ctx, last context.Context, first int64, list []agent.Message) error {
 	const shortest, longest = 50 * time.Millisecond, 5 * time.Second
 	told := time.Time{}
 	for delay := shortest; ; delay = min(2*delay, longest) {
@@ -224,15 +225,21 @@ func (c *copier) put(ctx, last context.Context, b *batch, list []agent.Message) 
 			// What is in doubt is delivered once if it is there. Handing it in again
 			// could double it, so the doubt is told and the rest goes on.
 			c.uncertain += n
-			c.log.Error("it is unknown whether these lines are on disk; if they are, they are delivered", "first_line", b.first, "lines", n, "err", err)
+			c.log.Error("it is unknown whether these lines are on disk; if they are, they are delivered", "first_line", first, "lines", n, "err", err)
 			return nil
+		case errors.Is(err, agent.ErrTooLarge) && len(list) > 1: // more than the lane may hold
+			half := len(list) / 2
+			if err := c.put(ctx, last, first, list[:half]); err != nil {
+				return err
+			}
+			return c.put(ctx, last, first+int64(half), list[half:])
 		case !errors.Is(err, agent.ErrFull):
 			if errors.Is(err, agent.ErrUncertain) {
 				c.uncertain += n
 			}
-			return fmt.Errorf("lines from %d on: %w", b.first, err)
+			return fmt.Errorf("lines from %d on: %w", first, err)
 		case ctx.Err() != nil: // nobody waits for room during a shutdown
-			return fmt.Errorf("lines from %d on were read and not accepted: %w", b.first, err)
+			return fmt.Errorf("lines from %d on were read and not accepted: %w", first, err)
 		}
 		if now := time.Now(); now.Sub(told) > time.Minute {
 			told = now

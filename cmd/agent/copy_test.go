@@ -27,6 +27,7 @@ type sink struct {
 	got     []agent.Message
 	batches int
 	fail    func(batch int) error // nil: accept
+	most    int                   // messages in one call, 0: any
 	block   chan struct{}         // if set, a send waits for it
 }
 
@@ -41,6 +42,9 @@ func (s *sink) SendBatch(ctx context.Context, list []agent.Message) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.batches++
+	if s.most > 0 && len(list) > s.most {
+		return fmt.Errorf("%w: %d messages", agent.ErrTooLarge, len(list))
+	}
 	if s.fail != nil {
 		if err := s.fail(s.batches); err != nil {
 			return err
@@ -88,6 +92,19 @@ func TestCopyIsLossless(t *testing.T) {
 	}
 	if c.accepted != 40000 || c.lines.Line() != 40000 || to.got[0].Lane != "l" || to.got[0].Topic != "t" {
 		t.Errorf("accepted %d of %d; %+v", c.accepted, c.lines.Line(), to.got[0])
+	}
+}
+
+// A lane that may hold fewer messages than were read at once gets them in parts.
+func TestCopyIntoASmallLane(t *testing.T) {
+	var in strings.Builder
+	for i := range 9000 {
+		fmt.Fprintf(&in, "line %d\n", i)
+	}
+	to := &sink{most: 10}
+	c, err := copyAll(t, to, strings.NewReader(in.String()), "t")
+	if err != nil || to.lines() != in.String() || c.accepted != 9000 {
+		t.Errorf("%v; %d bytes in, %d out, %d accepted", err, in.Len(), len(to.lines()), c.accepted)
 	}
 }
 
