@@ -79,6 +79,7 @@ type run struct {
 
 	agent  *agent.Agent
 	copier *copier
+	before int64 // numbers of the copy's lane that had a tombstone when it began
 }
 
 func (r *run) run(ctx context.Context) (err error) {
@@ -141,6 +142,7 @@ func (r *run) work(ctx context.Context) error {
 	defer src.Close()
 	topic := r.cfg.Stdin.Topic
 	r.copier = newCopier(r.agent, src, stdinLane(r.cfg), topic, r.log)
+	r.before = tombstones(r.agent, r.copier.lane)
 
 	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -197,20 +199,43 @@ func (r *run) tooLong() error {
 		return fmt.Errorf("%d of %d lines were too long and were passed over; the log names them", r.copier.tooLong, r.copier.lines.Line())
 	case r.copier.dropped > 0:
 		return fmt.Errorf("%d of %d lines were dropped by the policy of lane %s", r.copier.dropped, r.copier.lines.Line(), r.copier.lane)
+	case !r.stay && r.dropped() > 0:
+		return fmt.Errorf("%d messages of lane %s were dropped meanwhile by its policy", r.dropped(), r.copier.lane)
 	}
 	return nil
+}
+
+// dropped is how many numbers of the copy's lane have got a tombstone since the
+// agent was opened.
+func (r *run) dropped() int64 { return tombstones(r.agent, r.copier.lane) - r.before }
+
+// tombstones counts the numbers of a lane that have one.
+func tombstones(a *agent.Agent, lane string) (n int64) {
+	for _, l := range a.Status().Lanes {
+		if l.Lane == lane {
+			for _, d := range l.Dropped {
+				n += int64(min(d, 1<<62))
+			}
+		}
+	}
+	return n
 }
 
 // counts says how far the copy has come. What is delivered is the least that it
 // can be: the backlog's messages are taken to be the copy's last ones.
 func (r *run) counts() string {
-	delivered := r.copier.accepted
+	gone := r.dropped() - r.copier.dropped // what was dropped at once was not accepted
+	delivered := r.copier.accepted - max(0, gone)
 	for _, l := range r.agent.Status().Lanes {
 		if l.Lane == r.copier.lane {
 			delivered = max(0, delivered-int64(min(l.Backlog, 1<<62)))
 		}
 	}
-	return fmt.Sprintf("%d lines read, %d accepted, %d delivered", r.copier.lines.Line(), r.copier.accepted, delivered)
+	text := fmt.Sprintf("%d lines read, %d accepted, %d delivered", r.copier.lines.Line(), r.copier.accepted, delivered)
+	if gone > 0 {
+		text += fmt.Sprintf(", %d dropped", gone)
+	}
+	return text
 }
 
 // close closes the agent. Whatever does not end by limit is left as a kill would
