@@ -25,7 +25,7 @@ type change struct {
 	gone    []segment // files that nobody needs once this is committed
 	silent  bool      // shows readers nothing new
 	fresh   bool      // had better go into a new segment
-	spares  bool      // the ballast: can wait for room, or do with less
+	spares  bool      // the ballast: can wait for room
 }
 
 // keep adds a batch whose numbers continue the state.

@@ -123,9 +123,9 @@ type op struct {
 }
 
 // Open opens a lane for appending, and creates it if the folder is missing or
-// empty. It begins a new incarnation in a new segment, writes the last commit of
-// the old tail into it again unless the lane was closed in order, and returns
-// when all that is on disk (rules 1 and 5). ctx bounds only Open.
+// empty. Unless the lane was closed in order it writes the last commit again where
+// it is; it begins a new incarnation, in a new segment if so, and returns when all
+// that is on disk (rules 1 and 5). ctx bounds only Open.
 //
 // Errors: [ErrInUse], [ErrForeign], [ErrNotAQueue], or one of the system. A
 // damaged file is no error: what it still has is taken over, a copy is kept in
