@@ -148,11 +148,11 @@ func (c *cursor) number() wire.Seq {
 
 // lastTip returns the record beside the last batch; nil if there is none.
 func (t *tree) lastTip() ([]byte, error) {
-	c, err := t.floor(seqKey(endless >> 2)) // below the names of the other buckets
-	if err != nil || c.number() == 0 {
+	n, err := t.newest()
+	if err != nil || n == 0 {
 		return nil, err
 	}
-	alone, err := t.bucket(seqKey(c.number()))
+	alone, err := t.bucket(seqKey(n))
 	if err != nil || alone == nil {
 		return nil, err
 	}

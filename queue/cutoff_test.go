@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/fieldpost/fieldpost/internal/durable"
@@ -140,53 +139,78 @@ func metasOf(path string) ([]metaPage, error) {
 }
 
 // All pages that a commit wrote, but for the list of free ones, are among those
-// that an opening writes again.
+// that an opening writes again: also where pages of the index were split, at each
+// of its levels. It writes few others.
 func TestRule5AllOfTheLastCommitIsWrittenAgain(t *testing.T) {
-	for _, size := range []int{40, 3000, 300_000} {
+	for _, c := range []struct{ first, last, size int }{{2, 30, 40}, {500, 1100, 300}, {2, 30, 3000}, {95, 110, 3000}, {2, 4, 300_000}} {
 		l := openLane(t)
-		for i := range 160 {
-			l.put(i+1, i+1)
-		}
 		name := l.files()[0]
-		before := read(t, filepath.Join(l.copy(), name))
-		if err := l.Put(context.Background(), wire.Message{Time: base, Body: make([]byte, size)}); err != nil {
-			t.Fatal(err)
-		}
-		dir := l.copy()
-		after := read(t, filepath.Join(dir, name))
-		f, err := openSealed(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.close()
-		again := map[int]bool{}
-		page := int(f.meta.pageSize)
-		err = f.view(func(tr *tree) error {
-			tr.seen = func(id uint64, b []byte) error {
-				for i := range len(b) / page {
-					again[int(id)+i] = true
-				}
-				return nil
+		path := filepath.Join(l.cfg.Dir, name)
+		var before []byte
+		levels := map[int]bool{}
+		for n := 1; n <= c.last; n++ {
+			if err := l.Put(context.Background(), wire.Message{Time: base, Body: make([]byte, c.size)}); err != nil {
+				t.Fatal(err)
 			}
-			return tr.check(func(name []byte) bool { return keySeq(name) == 0 || keySeq(name) >= 161 })
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		changed := 0
-		for id := 2; id < int(f.meta.high); id++ {
-			now := after[id*page : (id+1)*page]
-			if id*page < len(before) && slices.Equal(now, before[id*page:(id+1)*page]) || now[8] == 0x10 { // 0x10: free pages
+			if n < c.first-1 {
 				continue
 			}
-			if changed++; !again[id] {
-				t.Errorf("size %d: page %d was written by the last commit, and is not written again", size, id)
+			after := read(t, path)
+			f, err := openSealed(path)
+			if err != nil {
+				t.Fatal(err)
 			}
+			again := map[int]bool{}
+			page := int(f.meta.pageSize)
+			err = f.view(func(tr *tree) error {
+				tr.seen = func(id uint64, b []byte) error {
+					for i := range len(b) / page {
+						again[int(id)+i] = true
+					}
+					return nil
+				}
+				if at, err := tr.floor(seqKey(wire.Seq(n))); err == nil {
+					levels[len(at.path)] = true
+				}
+				clear(again)
+				return f.wrote(tr, wire.Seq(n))
+			})
+			if f.close(); err != nil {
+				t.Fatal(err)
+			}
+			for id := 2; id < int(f.meta.high) && n >= c.first; id++ {
+				now := after[id*page : (id+1)*page]
+				if len(before) >= (id+1)*page && slices.Equal(now, before[id*page:(id+1)*page]) || now[8] == 0x10 { // 0x10: free pages
+					continue
+				}
+				if !again[id] {
+					t.Fatalf("size %d: page %d was written by commit %d, and is not written again", c.size, id, n)
+				}
+			}
+			if few := 12 + 2*c.size/page; len(again) > few {
+				t.Fatalf("size %d: %d pages are written again after commit %d", c.size, len(again), n)
+			}
+			before = after
 		}
-		if changed < 2 || f.harden(161) != nil || !slices.Equal(read(t, filepath.Join(dir, name)), after) {
-			t.Errorf("size %d: %d pages changed; writing them again did not leave the file as it was", size, changed)
+		if l.close(); c.first == 500 && !(levels[2] && levels[3]) {
+			t.Errorf("the index had %v levels, want 2 and then 3", levels)
 		}
-		l.close()
+	}
+}
+
+// Writing it again leaves the file as it is.
+func TestHardenChangesNothing(t *testing.T) {
+	l := openLane(t)
+	l.put(1, 40)
+	path := filepath.Join(l.copy(), l.files()[0])
+	before := read(t, path)
+	f, err := openSealed(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	if err := f.harden(40); err != nil || !slices.Equal(read(t, path), before) {
+		t.Errorf("the file has changed, %v", err)
 	}
 }
 
@@ -279,21 +303,25 @@ func TestCutOffLeavesADamagedFileAlone(t *testing.T) {
 	}
 }
 
-// A message that was refused for want of room must not come back, whatever of it
-// had been written, when the next commit is cut off.
+// A message that was refused must not come back, whatever of it had been written,
+// when the next commit is cut off: nothing else goes into that file.
 func TestRule5WhatWasRefusedIsNotFoundByASearch(t *testing.T) {
-	l := openLane(t)
-	l.put(1, 3)
-	tail := l.Queue.files.tail
-	l.faults.fail(beforeCommit, errRoom)
-	if err := l.Put(context.Background(), msg("no")); !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
+	for _, cause := range []error{errRoom, errDisk} {
+		l := openLane(t)
+		l.put(1, 3)
+		tail := l.Queue.files.tail
+		l.faults.fail(beforeCommit, cause)
+		l.faults.fail(onCreate, cause)
+		if err := l.Put(context.Background(), msg("no")); !errors.Is(err, ErrFull) || errors.Is(err, ErrUncertain) {
+			t.Fatal(err)
+		}
+		l.faults.disarm()
+		l.put(4, 4)
+		if l.Queue.files.tail == tail {
+			t.Errorf("%v: the same numbers go into the same file", cause)
+		}
+		l.want(1, bodies(1, 4)...)
 	}
-	l.put(4, 4)
-	if l.Queue.files.tail == tail {
-		t.Error("the same numbers go into the same file")
-	}
-	l.want(1, bodies(1, 4)...)
 }
 
 func TestMetaPagesOfAnything(t *testing.T) {

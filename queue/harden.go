@@ -9,58 +9,50 @@ import (
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-// chained is how many of the newest batches are compared with the keys they lie
-// under. A commit writes the last page of the index, which names fewer.
-const chained = 512
-
-// verifyIndex reads the index of the newest transaction, which may have been cut
-// off: all its pages, the buckets beside the batches, and of the newest batches
-// whether they are the ones that the index says.
-func (f *file) verifyIndex() error {
+// verifyIndex reads what the newest transaction, which may have been cut off, can
+// have written of the index if its first batch is number from: the buckets beside
+// the batches too, and of the batches there whether they are the ones that the
+// index says.
+func (f *file) verifyIndex(from wire.Seq) error {
 	return f.view(func(t *tree) error {
-		if err := t.check(func(name []byte) bool { return keySeq(name) == 0 }); err != nil {
-			return err
-		}
-		type named struct {
-			n wire.Seq
-			v []byte
-		}
-		var last []named
-		c, err := t.floor(nil)
-		for err == nil && c.number() > 0 {
-			_, v, bucket, kerr := c.entry()
-			if kerr == nil && !bucket {
-				kerr = t.damaged("number %d has no batch", c.number())
+		return t.written(seqKey(from), func(key, value []byte, bucket bool) error {
+			if !bucket {
+				return t.damaged("key %x has no bucket", key)
 			}
-			if kerr != nil {
-				return kerr
-			}
-			if len(last) == chained {
-				last = append(last[:0], last[1:]...)
-			}
-			last = append(last, named{c.number(), v})
-			err = c.next()
-		}
-		for _, e := range last {
+			s, err := t.sub(value)
 			if err != nil {
 				return err
 			}
-			var s *tree
-			if s, err = t.sub(e.v); err != nil {
+			if keySeq(key) == 0 {
+				return s.all()
+			}
+			b, err := s.start()
+			if err != nil {
 				return err
 			}
-			var b []byte
-			if b, err = s.start(); err != nil {
-				return err
-			}
-			if _, err = wire.BatchSize(b); err != nil {
+			if _, err := wire.BatchSize(b); err != nil {
 				return &damage{t.what, err}
 			}
-			if first := wire.Seq(binary.BigEndian.Uint64(b[40:])); first != e.n { // docs/PROTOCOL.md, batch
-				return t.damaged("batch %d lies under key %d", first, e.n)
+			if first := wire.Seq(binary.BigEndian.Uint64(b[40:])); first != keySeq(key) { // docs/PROTOCOL.md, batch
+				return t.damaged("batch %d lies under key %d", first, keySeq(key))
 			}
+			return nil
+		})
+	})
+}
+
+// wrote reads all that the newest transaction can have written, but for the list
+// of free pages, which a file that is not closed in order does not need again.
+func (f *file) wrote(t *tree, from wire.Seq) error {
+	return t.written(seqKey(from), func(key, value []byte, _ bool) error {
+		if n := keySeq(key); n > 0 && n < from {
+			return nil
 		}
-		return err
+		s, err := t.sub(value)
+		if err != nil {
+			return err
+		}
+		return s.all()
 	})
 }
 
@@ -86,7 +78,7 @@ func (f *file) harden(from wire.Seq) error {
 			_, err := w.WriteAt(pages, int64(id)*t.page)
 			return err
 		}
-		return t.check(func(name []byte) bool { return keySeq(name) == 0 || keySeq(name) >= from })
+		return f.wrote(t, from)
 	})
 	if err == nil {
 		meta := make([]byte, f.meta.pageSize)

@@ -107,8 +107,7 @@ func (q *Queue) admit(ctx context.Context, p *put) error {
 	}
 	for !q.closing {
 		full := q.room(p)
-		crowded := q.waiting != nil && q.waiting.bytes > 0 && q.waiting.bytes+len(p.buf) > maxWaiting
-		switch {
+		switch crowded := q.crowded(p); {
 		case full != nil && q.cfg.Overflow == Reject:
 			return errFull(full)
 		case full != nil && q.cfg.Overflow == DropNewest:
@@ -134,6 +133,20 @@ func (q *Queue) admit(ctx context.Context, p *put) error {
 		}
 	}
 	return ErrClosed
+}
+
+// crowded reports whether a put has to wait for the writer to take others: one
+// group is bounded, and never more than the lane may hold. The caller holds mu.
+func (q *Queue) crowded(p *put) bool {
+	w := q.waiting
+	if w == nil || w.count == 0 {
+		return false
+	}
+	most := int64(maxWaiting)
+	if q.cfg.MaxBytes > 0 {
+		most = min(most, q.cfg.MaxBytes/2)
+	}
+	return int64(w.bytes+len(p.buf)) > most || q.cfg.MaxMessages > 0 && w.count+p.count() > q.cfg.MaxMessages
 }
 
 // tellRoom wakes who waits for room. The caller holds mu.

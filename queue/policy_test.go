@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -183,6 +184,35 @@ func TestMaxBytesIsACapOnTheDisk(t *testing.T) {
 	l := openLane(t, func(c *Config) { c.MaxBytes = MinMaxBytes })
 	if err := l.Put(context.Background(), wire.Message{Time: base, Body: make([]byte, 300<<10)}); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a message that can never have room: %v", err)
+	}
+}
+
+// The caps hold also where many put at once while the writer is busy.
+func TestCapsHoldForManyProducers(t *testing.T) {
+	for _, c := range []struct {
+		overflow Overflow
+		size     int
+		messages uint64
+	}{{Block, 60 << 10, 40}, {DropOldest, 60 << 10, 40}, {Block, 100, 10}, {DropOldest, 100, 10}} {
+		l := openLane(t, func(cfg *Config) { cfg.MaxBytes, cfg.Overflow, cfg.MaxMessages = MinMaxBytes, c.overflow, c.messages })
+		l.welcome(storeA, wire.Match{})
+		var running sync.WaitGroup
+		for range 32 {
+			running.Go(func() {
+				for range 8 {
+					if err := l.Put(context.Background(), wire.Message{Time: base, Body: make([]byte, c.size)}); err != nil {
+						t.Error(err)
+					}
+					if st := l.Stats(); st.DiskBytes > MinMaxBytes || st.Backlog > c.messages {
+						t.Errorf("%s: %d bytes, %d messages", c.overflow, st.DiskBytes, st.Backlog)
+					}
+					if c.overflow == Block {
+						l.Ack(l.epoch(), l.Streams()[0].Next-1)
+					}
+				}
+			})
+		}
+		running.Wait()
 	}
 }
 

@@ -233,7 +233,7 @@ func (r *recovery) adopt(seg segment, before bool) error {
 	defer f.close()
 	var blocks []block
 	if !before && !s.clean && f.meta.tx > firstTx {
-		if err := f.verifyIndex(); err != nil {
+		if err := f.verifyIndex(s.commit); err != nil {
 			return err
 		}
 		if blocks, err = r.last(f, &s); err != nil {

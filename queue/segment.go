@@ -143,9 +143,9 @@ func openSealed(path string) (*file, error) {
 	return f, nil
 }
 
-// openTail opens a segment file for appending, and makes it if create is set. One
-// that is there is read through before bbolt may touch it, for bbolt trusts what
-// it reads. An error that [isDamage] means that its content is bad.
+// openTail opens a segment file for appending, and makes it if create is set. Of
+// one that is there, the pages that appending reads are looked at before bbolt may
+// touch them, for bbolt trusts what it reads. An error that [isDamage] means that its content is bad.
 func openTail(path string, create bool) (*file, error) {
 	step := durable.Create
 	if !create {
@@ -154,10 +154,7 @@ func openTail(path string, create bool) (*file, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = f.view(func(t *tree) error {
-			return t.check(func(name []byte) bool { return keySeq(name) == 0 })
-		})
-		if err = errors.Join(err, f.close()); err != nil {
+		if err = errors.Join(f.verifyIndex(endless>>2), f.close()); err != nil {
 			return nil, err
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/fieldpost/fieldpost/wire"
 )
 
 // tree is a tree of pages in a database file: the whole database, or one bucket.
@@ -235,6 +237,15 @@ func (c *cursor) next() error {
 	return err
 }
 
+// newest returns the first number of the last batch, 0 if there is none.
+func (t *tree) newest() (wire.Seq, error) {
+	c, err := t.floor(seqKey(endless >> 2)) // below the names of the other buckets
+	if err != nil {
+		return 0, err
+	}
+	return c.number(), nil
+}
+
 // get returns the value of a key, nil if there is none.
 func (t *tree) get(key []byte) ([]byte, error) {
 	c, err := t.floor(key)
@@ -274,22 +285,30 @@ func (t *tree) sub(v []byte) (*tree, error) {
 	return &s, nil
 }
 
-// check reads all pages of the tree, and those of the buckets in it that pick
-// returns true for.
-func (t *tree) check(pick func(name []byte) bool) error {
-	c, err := t.floor(nil)
+// all reads all pages of the tree, but not those of buckets in it.
+func (t *tree) all() error {
+	return t.written(nil, func([]byte, []byte, bool) error { return nil })
+}
+
+// written reads the pages of the tree that a transaction can have written whose
+// keys are not below from: where they are, all behind that, what is above, and
+// what those were split from, which is the page before: bbolt leaves no page with a
+// single child behind. It hands what the first kind holds to each.
+func (t *tree) written(from []byte, each func(key, value []byte, bucket bool) error) error {
+	c, err := t.floor(from)
+	for i := 0; err == nil && i < len(c.path); i++ {
+		if s := &c.path[i]; !s.branch {
+			s.i = 0
+		} else if s.i > 0 && from != nil {
+			_, err = t.node(s.child(s.i - 1))
+		}
+	}
 	for err == nil {
 		k, v, bucket, kerr := c.entry()
 		if k == nil || kerr != nil {
 			return kerr
 		}
-		if bucket && pick(k) {
-			var s *tree
-			if s, err = t.sub(v); err == nil {
-				err = s.check(pick)
-			}
-		}
-		if err == nil {
+		if err = each(k, v, bucket); err == nil {
 			err = c.next()
 		}
 	}

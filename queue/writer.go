@@ -302,10 +302,10 @@ func (q *Queue) commit(c *change) error {
 	}
 	var not *notStored
 	certain := errors.As(err, &not)
+	// A search of the file must never find what was refused: whatever comes next
+	// goes into another file.
+	tail.spent = tail.spent || certain && len(c.blocks) > 0
 	if certain && isSpace(err) {
-		// A search of the file must never find what was refused: whatever comes next
-		// goes into another file.
-		tail.spent = tail.spent || len(c.blocks) > 0
 		if !c.spares && q.ballast.release() {
 			return q.commit(c)
 		}
@@ -393,7 +393,7 @@ func (q *Queue) shut() error {
 	var err error
 	switch {
 	case q.stuck != nil:
-		err = fmt.Errorf("%w: %w", ErrUncertain, q.blocked())
+		err = &uncertain{q.failed()}
 	case !q.doubted:
 		c := q.begin()
 		c.state.clean, c.silent = true, true
