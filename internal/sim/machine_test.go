@@ -351,7 +351,8 @@ func (m *machine) drain() error {
 	m.life.producers.Wait()
 	// What was acked counts only after the store, as it is now, has answered a hello.
 	instance := m.life.a.Status().Instance
-	const enough = 3 * time.Hour // clones wait for minutes, again and again
+	const enough = 3 * time.Hour     // clones wait for minutes, again and again
+	const retried = 15 * time.Second // after which a lane has tried once more, on a disk that is well
 	begin := time.Now()
 	for !w.center.door.store.resumed(instance) {
 		m.look()
@@ -360,6 +361,7 @@ func (m *machine) drain() error {
 		}
 		time.Sleep(time.Second)
 	}
+	time.Sleep(retried) // what is uncertain is no part of what Flush waits for until it is stored
 	ctx, cancel := context.WithTimeout(context.Background(), enough)
 	defer cancel()
 	if err := m.life.a.Flush(ctx); err != nil {
