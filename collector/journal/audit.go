@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -204,7 +203,7 @@ func (a *auditor) begin(e *extent, name string) {
 		return
 	}
 	for _, id := range m.ids() {
-		a.compare(id, m[id], place64{name, 0})
+		a.compare(id, m[id], e.head.version, place64{name, 0})
 	}
 	for id := range a.state {
 		if m[id] == nil {
@@ -234,7 +233,7 @@ func (a *auditor) adopt(m agents) {
 }
 
 // compare compares an agent's snapshot with its replayed state.
-func (a *auditor) compare(id wire.AgentID, snap *ledger.Agent, at place64) {
+func (a *auditor) compare(id wire.AgentID, snap *ledger.Agent, version int, at place64) {
 	for _, st := range snap.Streams() {
 		t := a.tally(id, collector.Stream{Lane: st.Lane, Epoch: st.Epoch}, st.Base)
 		if st.W > t.w {
@@ -251,7 +250,7 @@ func (a *auditor) compare(id wire.AgentID, snap *ledger.Agent, at place64) {
 	if have == nil {
 		have = &ledger.Agent{}
 	}
-	if !bytes.Equal(have.AppendSnapshot(nil), snap.AppendSnapshot(nil)) {
+	if !have.Equal(snap, version) {
 		a.report.find(Finding{Kind: KindSnapshot, Agent: id, File: at.file, Offset: headSize, What: "the snapshot differs from what the records before it say"})
 	}
 }

@@ -244,12 +244,15 @@ func (j *Journal) publish(g *group) {
 		return
 	}
 	j.mu.Lock()
-	defer j.mu.Unlock()
+	var told []told
 	for id, a := range g.staged {
+		told = noticed(told, id, j.state[id], a)
 		j.state[id] = a
 	}
 	j.stats.Commits++
 	j.stats.Records += g.count
+	j.mu.Unlock()
+	j.tell(told) // without the lock: a log may block
 }
 
 // store writes a group and makes it durable: at the end of the newest segment,

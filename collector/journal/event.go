@@ -54,12 +54,18 @@ type settled struct {
 
 type clean struct{}
 
+type closed struct {
+	id wire.AgentID
+	ledger.Closing
+}
+
 func (e *granted) kind() byte   { return kindHello }
 func (e *resumed) kind() byte   { return kindResume }
 func (e *announced) kind() byte { return kindAnnounce }
 func (e *settled) kind() byte   { return kindEntry }
 func (e *parted) kind() byte    { return kindParting }
 func (clean) kind() byte        { return kindClean }
+func (e *closed) kind() byte    { return kindClose }
 
 func (e *granted) agent() wire.AgentID   { return e.id }
 func (e *resumed) agent() wire.AgentID   { return e.id }
@@ -67,12 +73,14 @@ func (e *announced) agent() wire.AgentID { return e.id }
 func (e *settled) agent() wire.AgentID   { return e.id }
 func (e *parted) agent() wire.AgentID    { return e.id }
 func (clean) agent() wire.AgentID        { return "" }
+func (e *closed) agent() wire.AgentID    { return e.id }
 
 func (e *granted) apply(a *ledger.Agent) { a.ApplyHello(e.Granted) }
 func (e *resumed) apply(a *ledger.Agent) { a.ApplyResume(e.Resumed) }
 func (e *settled) apply(a *ledger.Agent) { a.ApplyEntry(e.event) }
 func (e *parted) apply(a *ledger.Agent)  { a.ApplyParting(e.Parting) }
 func (clean) apply(*ledger.Agent)        {}
+func (e *closed) apply(a *ledger.Agent)  { a.ApplyClose(e.Closing) }
 func (e *announced) apply(a *ledger.Agent) {
 	for _, n := range e.list {
 		a.ApplyAnnounce(n)
@@ -105,6 +113,16 @@ func (e *granted) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(e.Streams))
 	for _, s := range []string{e.Software, e.Host.Name, e.Host.OS, e.Host.Arch, e.Address} {
 		dst = appendString(dst, s)
+	}
+	if len(e.Behind) == 0 {
+		return dst
+	}
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(e.Behind)))
+	for _, b := range e.Behind {
+		dst = appendString(dst, b.Lane)
+		dst = append(dst, b.Epoch.ID[:]...)
+		dst = binary.BigEndian.AppendUint64(dst, uint64(b.W))
+		dst = binary.BigEndian.AppendUint64(dst, uint64(b.Acked))
 	}
 	return dst
 }
@@ -158,6 +176,23 @@ func (e *parted) append(dst []byte) []byte {
 
 func (clean) append(dst []byte) []byte { return dst }
 
+func (e *closed) append(dst []byte) []byte {
+	dst = appendString(dst, e.id)
+	dst = appendTime(dst, e.Time)
+	dst = appendString(dst, e.By)
+	dst = appendString(dst, e.Reason)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(e.Ranges)))
+	for _, r := range e.Ranges {
+		dst = append(dst, byte(r.Claim))
+		dst = appendString(dst, r.Lane)
+		dst = append(dst, r.Epoch.ID[:]...)
+		dst = append(dst, r.Incarnation.ID[:]...)
+		dst = binary.BigEndian.AppendUint64(dst, uint64(r.From))
+		dst = binary.BigEndian.AppendUint64(dst, uint64(r.To))
+	}
+	return dst
+}
+
 // parseEvent reads a record's payload. A batch in the result points into p.
 func parseEvent(kind byte, p []byte) (event, error) {
 	d := decoder{b: p}
@@ -189,6 +224,15 @@ func (d *decoder) event(kind byte) event {
 		e.Software = d.string()
 		e.Host = wire.Host{Name: d.string(), OS: d.string(), Arch: d.string()}
 		e.Address = d.string()
+		if len(d.b) > 0 {
+			for range binary.BigEndian.Uint16(d.take(2)) {
+				s := d.stream()
+				e.Behind = append(e.Behind, ledger.Behind{Lane: s.Lane, Epoch: s.Epoch, W: d.seq(), Acked: d.seq()})
+				if d.err != nil {
+					break
+				}
+			}
+		}
 		return e
 	case kindResume:
 		return d.resumed(id)
@@ -210,6 +254,8 @@ func (d *decoder) event(kind byte) event {
 		e.Goodbye = d.flag()
 		e.Reason = d.string()
 		return e
+	case kindClose:
+		return d.closed(id)
 	}
 	d.err = errors.New("unknown kind")
 	return nil
@@ -237,6 +283,28 @@ func (d *decoder) resumed(id wire.AgentID) event {
 	}
 	if d.err == nil && e.Next <= e.Base {
 		d.fail("base %d, next %d", e.Base, e.Next)
+	}
+	return e
+}
+
+func (d *decoder) closed(id wire.AgentID) event {
+	e := &closed{id: id}
+	e.Time, e.By, e.Reason = d.time(), d.string(), d.string()
+	for range binary.BigEndian.Uint16(d.take(2)) {
+		r := ledger.Accepted{Claim: ledger.Claim(d.take(1)[0])}
+		lane, err := wire.ParseLane(d.string())
+		if err != nil {
+			d.fail("%w", err)
+		}
+		r.Lane, r.Epoch, r.Incarnation, r.From, r.To = lane, wire.Epoch{ID: d.id()}, wire.Incarnation{ID: d.id()}, d.seq(), d.seq()
+		if d.err != nil {
+			break
+		}
+		if !r.OK() {
+			d.fail("accepted range of %d to %d, claim %d", r.From, r.To, r.Claim)
+			break
+		}
+		e.Ranges = append(e.Ranges, r)
 	}
 	return e
 }

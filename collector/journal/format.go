@@ -32,7 +32,7 @@ func segmentPath(dir string, ordinal uint64) string {
 // A segment begins with a head; numbers are big-endian:
 //
 //	offset  size  field
-//	     0     4  magic "FPJ" and the format version, 1
+//	     0     4  magic "FPJ" and the format version, 2
 //	     4     4  zero
 //	     8    16  store id
 //	    24     8  ordinal of this segment
@@ -47,13 +47,17 @@ func segmentPath(dir string, ordinal uint64) string {
 //	   104     4  CRC-32C of the bytes before
 //	   108     S  snapshot: all that is known before the first record
 //	 108+S        records
+//
+// Version 1 has no records of the kinds 7 and 8 and a snapshot that ends earlier
+// (see package ledger); it is read, and not written any more.
 const (
-	headMagic = "FPJ\x01"
+	headMagic = "FPJ\x02"
 	headSize  = 108
 )
 
 // head is the fixed part of a segment's head.
 type head struct {
+	version    int // of the snapshot
 	store      wire.StoreID
 	ordinal    uint64
 	created    time.Time
@@ -71,8 +75,8 @@ func (h *head) records() int64 { return headSize + int64(h.snapshot) }
 
 func (h *head) append(dst []byte) []byte {
 	start := len(dst)
-	dst = append(dst, headMagic...)
-	dst = append(dst, 0, 0, 0, 0)
+	dst = append(dst, headMagic[:3]...)
+	dst = append(dst, byte(h.version), 0, 0, 0, 0)
 	dst = append(dst, h.store.ID[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, h.ordinal)
 	dst = appendTime(dst, h.created)
@@ -95,14 +99,15 @@ func parseHead(b []byte) (head, error) {
 	if string(b[:3]) != headMagic[:3] {
 		return head{}, fmt.Errorf("begins with %q: not a segment of a journal", b[:4])
 	}
-	if b[3] != headMagic[3] {
-		return head{}, fmt.Errorf("segment of format version %d, this program knows version %d", b[3], headMagic[3])
+	if b[3] == 0 || b[3] > headMagic[3] {
+		return head{}, fmt.Errorf("segment of format version %d, this program knows versions up to %d", b[3], headMagic[3])
 	}
 	if got, want := crc32.Checksum(b[:headSize-4], wire.Castagnoli), binary.BigEndian.Uint32(b[headSize-4:]); got != want {
 		return head{}, fmt.Errorf("head with checksum %08x, its content has %08x", want, got)
 	}
 	u := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
 	h := head{
+		version:    int(b[3]),
 		store:      wire.StoreID{ID: wire.ID(b[8:24])},
 		ordinal:    u(24),
 		created:    parseTime(b[32:]),
@@ -144,12 +149,15 @@ const (
 // The kinds. Strings have a length of 2 bytes in front, times are Unix
 // nanoseconds, 0 for none.
 const (
-	kindHello    = 1 // agent, time 8, session 8, nonce 16, instance 16, streams 4, software, host name, OS, architecture, address
+	kindHello    = 1 // agent, time 8, session 8, nonce 16, instance 16, streams 4, software, host name, OS, architecture, address; then nothing, or: count 2, count times: lane, epoch 16, W 8, acked 8
 	kindResume   = 2 // agent, session 8, lane, epoch 16, created 1, base 8, fingerprint of base 8, next 8, count 4, count times: incarnation 16, first 8
 	kindAnnounce = 3 // agent, session 8, count 2, count times: lane, epoch 16, next 8
 	kindEntry    = 4 // agent, session 8, received 8, lane, epoch 16, then an entry as the link has it: its head and its batch
 	kindParting  = 5 // agent, session 8, time 8, goodbye 1, reason
 	kindClean    = 6 // nothing: the journal was closed, and all before it is synced
+	kindClose    = 7 // agent, time 8, by, reason, count 2, count times: claim 1, lane, epoch 16, incarnation 16, first 8, last 8
+
+	kindMax = kindClose
 )
 
 // summary says what numbers a record settled, so that the record behind it can
@@ -240,7 +248,7 @@ func parseRecord(b []byte, seed uint32) (record, error) {
 		before:  parseSummary(b[24:]),
 		payload: b[recordHead:],
 	}
-	if b[21] > flagLast || b[22] != 0 || b[23] != 0 || r.kind == 0 || r.kind > kindClean || r.index == 0 {
+	if b[21] > flagLast || b[22] != 0 || b[23] != 0 || r.kind == 0 || r.kind > kindMax || r.index == 0 {
 		return record{}, fmt.Errorf("a record of kind %d, flags %d: not of this version", r.kind, b[21])
 	}
 	return r, nil

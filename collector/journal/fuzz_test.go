@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/fieldpost/fieldpost/collector/ledger"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -68,7 +69,7 @@ func FuzzEvent(f *testing.F) {
 		m := agents{}
 		m.apply(e)
 		m.apply(e) // a journal that is damaged may say anything twice
-		if _, err := parseSnapshot(m.appendSnapshot(nil)); err != nil {
+		if _, err := parseSnapshot(m.appendSnapshot(nil), ledger.SnapshotVersion); err != nil {
 			t.Fatalf("a state that was read cannot be written: %v", err)
 		}
 	})
@@ -86,13 +87,13 @@ func FuzzSnapshot(f *testing.F) {
 	f.Add(m.appendSnapshot(nil))
 	f.Add([]byte{0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := parseSnapshot(b)
+		m, err := parseSnapshot(b, ledger.SnapshotVersion)
 		if err != nil {
 			return
 		}
 		// What parses is what is written, in whatever order it stood.
 		again := m.appendSnapshot(nil)
-		n, err := parseSnapshot(again)
+		n, err := parseSnapshot(again, ledger.SnapshotVersion)
 		if err != nil || !bytes.Equal(n.appendSnapshot(nil), again) {
 			t.Fatalf("written again it does not parse: %v", err)
 		}

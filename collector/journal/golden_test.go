@@ -41,6 +41,11 @@ func goldenEvents() []event {
 		&settled{id: "pump-7", session: 3, received: at, stream: stream, entry: wire.Entry{From: 2, To: 4, Incarnation: inc, Doubled: true, Reason: wire.ReasonExpired, Time: at, Fingerprint: 0xf1f2, Detail: "too old"}},
 		&parted{"pump-7", 3, ledger.Parting{Time: at, Goodbye: true, Reason: "shutdown"}},
 		clean{},
+		&closed{"pump-7", ledger.Closing{Time: at, By: "root", Reason: "scrapped", Ranges: []ledger.Accepted{
+			{Claim: ledger.ClaimLost, Lane: "default", Epoch: stream.Epoch, From: 2, To: 4},
+			{Claim: ledger.ClaimUnexplained, Lane: "default", Incarnation: inc, From: 7, To: 9}}}},
+		&granted{"pump-7", ledger.Granted{Time: at, Session: wire.Session{Number: 4, Nonce: fixedID(0x52)}, Instance: wire.Instance{ID: fixedID(0x12)}, Streams: 1,
+			Behind: []ledger.Behind{{Lane: "default", Epoch: stream.Epoch, W: 4, Acked: 6}}}},
 	}
 }
 
@@ -99,13 +104,13 @@ func TestGolden(t *testing.T) {
 	}
 
 	snapshot := golden(t, "snapshot.hex", g.staged.appendSnapshot(nil))
-	m, err := parseSnapshot(snapshot)
+	m, err := parseSnapshot(snapshot, ledger.SnapshotVersion)
 	must(t, err)
 	if !bytes.Equal(m.appendSnapshot(nil), snapshot) || m["pump-7"].Stream("default", wire.Epoch{ID: fixedID(0xe1)}).W != 4 {
 		t.Error("the snapshot is read as something else")
 	}
 
-	h := head{store: store, ordinal: 8, created: time.Unix(1_700_000_000, 5).UTC(), prev: 6, prevLength: 4096, first: 7, before: summary{1, 2, 3}, carried: 99, snapshot: 500, crc: 0xabcdef}
+	h := head{version: 2, store: store, ordinal: 8, created: time.Unix(1_700_000_000, 5).UTC(), prev: 6, prevLength: 4096, first: 7, before: summary{1, 2, 3}, carried: 99, snapshot: 500, crc: 0xabcdef}
 	got, err := parseHead(golden(t, "head.hex", h.append(nil)))
 	must(t, err)
 	if got != h {
@@ -124,9 +129,9 @@ func TestGolden(t *testing.T) {
 // and not touched.
 func TestForeignVersion(t *testing.T) {
 	dir := smallJournal(t, true)
-	must(t, os.WriteFile(filepath.Join(dir, identityName), []byte(`{"format": 2, "store": "5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d"}`), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, identityName), []byte(`{"format": 3, "store": "5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d"}`), 0o600))
 	for what, err := range map[string]error{"open": openErr(dir), "read": readErr(dir)} {
-		if err == nil || !strings.Contains(err.Error(), "format 2") {
+		if err == nil || !strings.Contains(err.Error(), "format 3") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

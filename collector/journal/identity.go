@@ -13,7 +13,9 @@ import (
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-const formatVersion = 1
+// formatVersion is what this program writes. Version 1 is read, and becomes this
+// one when a collector opens the folder.
+const formatVersion = 2
 
 // identityFile is the content of store.json.
 type identityFile struct {
@@ -39,8 +41,8 @@ func readIdentity(dir string) (f identityFile, err error) {
 		return f, fmt.Errorf("%s: %w", path, err)
 	}
 	switch {
-	case f.Format != formatVersion:
-		return f, fmt.Errorf("%s: format %d, this program knows format %d", path, f.Format, formatVersion)
+	case f.Format < 1 || f.Format > formatVersion:
+		return f, fmt.Errorf("%s: format %d, this program knows formats up to %d: use the program that wrote it, or a newer one", path, f.Format, formatVersion)
 	case f.Store.IsZero():
 		return f, fmt.Errorf("%s: has no store id", path)
 	}
@@ -65,6 +67,9 @@ func openIdentity(o *Options, d disk, ordinals []uint64) (identityFile, error) {
 		}
 	} else if err != nil {
 		return f, err
+	}
+	if f.Format != formatVersion {
+		f.Format, changed = formatVersion, true
 	}
 	for _, id := range o.Replaces {
 		if !slices.Contains(f.Replaces, id) && id != f.Store {

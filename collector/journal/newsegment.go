@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/fieldpost/fieldpost/collector/ledger"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -17,7 +18,7 @@ func (j *Journal) create(g *group) error {
 	j.ordinal++          // never used again, whatever becomes of the file
 	j.look = time.Time{} // there may be too much now
 	state, body := j.state, []byte(nil)
-	h := head{store: j.identity.Store, ordinal: j.ordinal, created: time.Now(), prev: j.tail.ordinal, prevLength: j.tail.length,
+	h := head{version: ledger.SnapshotVersion, store: j.identity.Store, ordinal: j.ordinal, created: time.Now(), prev: j.tail.ordinal, prevLength: j.tail.length,
 		first: j.tail.index + 1, before: j.tail.last}
 	t := j.tail
 	if c := j.carry; c != nil {

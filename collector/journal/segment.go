@@ -86,7 +86,7 @@ func readSnapshot(path string, h *head) (agents, error) {
 	if got := crc32.Checksum(b, wire.Castagnoli); got != h.crc {
 		return nil, fmt.Errorf("%s: snapshot with checksum %08x, its content has %08x", path, h.crc, got)
 	}
-	m, err := parseSnapshot(b)
+	m, err := parseSnapshot(b, h.version)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -48,8 +48,8 @@ func (m agents) ids() []wire.AgentID {
 	return ids
 }
 
-// parseSnapshot reads what appendSnapshot wrote.
-func parseSnapshot(b []byte) (agents, error) {
+// parseSnapshot reads what appendSnapshot wrote, in this version or an older one.
+func parseSnapshot(b []byte, version int) (agents, error) {
 	d := decoder{b: b}
 	n := binary.BigEndian.Uint32(d.take(4))
 	m := agents{}
@@ -61,7 +61,7 @@ func parseSnapshot(b []byte) (agents, error) {
 		if d.err != nil {
 			return nil, fmt.Errorf("snapshot: %w", d.err)
 		}
-		a, rest, err := ledger.ParseSnapshot(d.b)
+		a, rest, err := ledger.ParseSnapshot(d.b, version)
 		if err != nil {
 			return nil, fmt.Errorf("agent %s: %w", id, err)
 		}

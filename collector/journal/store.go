@@ -45,6 +45,9 @@ func (j *Journal) Hello(ctx context.Context, h collector.Hello) (collector.Grant
 		e := a.Hello(&h.Hello, len(h.Streams), h.Address, wallClock(h.Time), wire.NewID())
 		for i := range h.Streams {
 			g.Matches[i] = a.Match(&h.Streams[i], known.lookup)
+			if b, ok := ledger.BehindOf(&h.Streams[i], &g.Matches[i]); ok && len(e.Behind) < wire.MaxStreams {
+				e.Behind = append(e.Behind, b)
+			}
 		}
 		g.Session = e.Session
 		t.add(&granted{h.Agent, e})

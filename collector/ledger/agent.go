@@ -27,6 +27,11 @@ type Agent struct {
 	streams []*Stream // in order of creation
 	open    map[line]span
 
+	closings  []Closing       // what operators have accepted
+	fenced    []wire.Instance // the last ones before instance
+	incidents []Incident      // the newest
+	noted     uint64          // how many there have been
+
 	// Clones share streams and open; what belongs to an older generation is
 	// copied before it is changed.
 	gen     uint64
@@ -44,6 +49,7 @@ type Stream struct {
 	History wire.History // of the numbers up to W
 	Ahead   wire.History // boundaries above W, as the last resume had them
 	Opened  uint64       // the last session that resumed it
+	Born    uint64       // the session that created it; 0: not known
 
 	Stored     uint64                 // numbers stored
 	Doubled    uint64                 // numbers settled that were marked "may be doubled"
@@ -165,10 +171,18 @@ func (a *Agent) Pending(s *Stream) uint64 {
 }
 
 // Backlog returns how many numbers were announced and are not settled, pending
-// or unexplained.
+// or unexplained. Those that an operator has accepted do not count.
 func (a *Agent) Backlog() (n uint64) {
 	for l, o := range a.open {
 		n += uint64(o.last - max(o.first-1, a.settled(l, o.first)))
+	}
+	if len(a.closings) > 0 {
+		for _, r := range a.lost() {
+			n -= uint64(r.To - r.From + 1)
+		}
+		for _, r := range a.Unexplained() {
+			n += uint64(r.To - r.From + 1)
+		}
 	}
 	return n
 }
@@ -213,9 +227,35 @@ func (s *Stream) ahead() (runs []Run) {
 }
 
 // Unexplained returns what was announced under an incarnation, is settled in no
-// stream, and is not pending either: the agent's folder was lost or put back to
-// an older state (rule 11). Runs are in order of lane, incarnation and number.
+// stream, is not pending either (the agent's folder was lost or put back to an
+// older state), and was not accepted by an operator (rule 11). Runs are in order
+// of lane, incarnation and number.
 func (a *Agent) Unexplained() (out []Run) {
+	for _, r := range a.lost() {
+		for _, o := range a.NotClosed(Accepted{Claim: ClaimUnexplained, Lane: r.Lane, Incarnation: r.Incarnation, From: r.From, To: r.To}) {
+			out = append(out, Run{r.Lane, r.Incarnation, o.From, o.To})
+		}
+	}
+	return out
+}
+
+// Closed returns what would be unexplained if operators had not accepted it.
+func (a *Agent) Closed() (out []Accepted) {
+	for _, r := range a.lost() {
+		for i := range a.closings {
+			for _, c := range a.closings[i].Ranges {
+				if c.Claim == ClaimUnexplained && c.Lane == r.Lane && c.Incarnation == r.Incarnation && c.From <= r.To && c.To >= r.From {
+					c.From, c.To = max(c.From, r.From), min(c.To, r.To)
+					out = append(out, c)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// lost is Unexplained and what of it operators have accepted.
+func (a *Agent) lost() (out []Run) {
 	var pending []Run
 	for _, s := range a.streams {
 		if a.Current(s) {

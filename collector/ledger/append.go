@@ -18,6 +18,7 @@ type Settled struct {
 	Doubled     bool
 	Reason      wire.Reason      // 0: stored
 	Fingerprint wire.Fingerprint // of number To, 0 if not known
+	Detail      string           // of a tombstone
 }
 
 // Append decides on an entry of a stream that the live session has resumed, by
@@ -61,6 +62,7 @@ func (a *Agent) ApplyEntry(e Settled) {
 	if e.Time.After(a.seen) {
 		a.seen = e.Time
 	}
+	a.declared(&e)
 	if e.To <= s.W {
 		return
 	}
@@ -116,7 +118,9 @@ func Entry(t time.Time, lane wire.Lane, epoch wire.Epoch, e *wire.Entry) Settled
 // EntryWith is Entry for a caller that has the fingerprint of number e.To.
 func EntryWith(t time.Time, lane wire.Lane, epoch wire.Epoch, e *wire.Entry, fp wire.Fingerprint) Settled {
 	s := Settled{Time: t, Lane: lane, Epoch: epoch, From: e.From, To: e.To, Incarnation: e.Incarnation, Doubled: e.Doubled, Reason: e.Reason, Fingerprint: fp}
-	if !e.IsTombstone() {
+	if e.IsTombstone() {
+		s.Detail = e.Detail
+	} else {
 		s.Reason = 0
 	}
 	return s

@@ -373,7 +373,7 @@ func playHistory(t *testing.T, seed uint64, seen map[string]int) {
 		}
 		if r.IntN(8) == 0 {
 			x := a.AppendSnapshot(nil)
-			p, rest, err := ParseSnapshot(append(x, "tail"...))
+			p, rest, err := ParseSnapshot(append(x, "tail"...), SnapshotVersion)
 			if err != nil || string(rest) != "tail" || !bytes.Equal(p.AppendSnapshot(nil), x) {
 				t.Errorf("snapshot: rest %q, error %v", rest, err)
 				return

@@ -20,6 +20,7 @@ type Granted struct {
 	Software string
 	Host     wire.Host
 	Address  string
+	Behind   []Behind // streams that the store has less of than was acked
 }
 
 // Hello returns the grant for an agent's hello: a session above the one granted
@@ -40,9 +41,13 @@ func (a *Agent) Hello(h *wire.Hello, streams int, address string, now time.Time,
 
 // ApplyHello makes g's session the live one; all others are fenced from then on.
 func (a *Agent) ApplyHello(g Granted) {
+	a.replaced(g.Instance, g.Time)
 	a.live, a.instance, a.told, a.resumed = g.Session, g.Instance, g.Streams, 0
 	a.software, a.host, a.address = g.Software, g.Host, g.Address
 	a.seen, a.parting = g.Time, nil
+	for _, b := range g.Behind {
+		a.incident(Incident{Kind: IncidentStoreBehind, First: g.Time, Lane: b.Lane, Epoch: b.Epoch, From: b.W + 1, To: b.Acked})
+	}
 }
 
 // ApplyParting notes how the live session ended.

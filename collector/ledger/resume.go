@@ -83,26 +83,33 @@ func above(h wire.History, n wire.Seq) wire.History {
 // itself from a damaged file may have lost the event that created it.
 func (a *Agent) ApplyResume(e Resumed) {
 	i := a.index(e.Lane, e.Epoch)
-	if i < 0 {
+	created := i < 0
+	if created {
 		i = len(a.streams)
 		a.streams = append(a.streams, a.create(e))
 	}
 	s := a.edit(i)
+	s.Ahead = slices.Clone(above(e.Boundaries, s.W))
+	s.Next = max(e.Next, s.W+1)
+	if created {
+		a.forked(s)
+	}
 	if s.Opened != e.Session {
 		s.Opened = e.Session
 		if a.resumed++; a.resumed >= a.told {
 			a.complete = e.Session
 		}
+		if a.resumed == a.told {
+			a.begunAnew()
+		}
 	}
-	s.Ahead = slices.Clone(above(e.Boundaries, s.W))
-	s.Next = max(e.Next, s.W+1)
 	for _, r := range s.ahead() {
 		a.note(line{r.Lane, r.Incarnation}, max(1, a.start(s, r.From)), r.To)
 	}
 }
 
 func (a *Agent) create(e Resumed) *Stream {
-	s := &Stream{Lane: e.Lane, Epoch: e.Epoch, Base: e.Base, W: e.Base, Next: e.Base + 1,
+	s := &Stream{Lane: e.Lane, Epoch: e.Epoch, Base: e.Base, W: e.Base, Next: e.Base + 1, Born: e.Session,
 		History: e.Boundaries.Upto(e.Base), fpW: e.FPBase, fpBase: e.FPBase, gen: a.gen}
 	for i := 1; i < len(s.History); i++ {
 		s.ends = append(s.ends, a.remembered(e.Lane, s.History[i-1].Incarnation, s.History[i].First-1))

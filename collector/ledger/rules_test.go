@@ -234,7 +234,34 @@ func goldenAgent(t *testing.T) *Agent {
 	settle(a, epoch(1), 1, 4, inc(1), 0x44)
 	a.ApplyEntry(Settled{Time: at, Lane: wire.DefaultLane, Epoch: epoch(1), From: 5, To: 6, Incarnation: inc(2), Reason: wire.ReasonExpired, Fingerprint: 0x66, Doubled: true})
 	a.ApplyParting(Parting{Time: at.Add(time.Second), Goodbye: true, Reason: "shutdown"})
+	a.ApplyClose(Closing{Time: at, By: "root", Reason: "the pump was scrapped", Ranges: []Accepted{
+		{Claim: ClaimUnexplained, Lane: wire.DefaultLane, Incarnation: inc(3), From: 8, To: 9}, {Claim: ClaimLost, Lane: wire.DefaultLane, Epoch: epoch(1), From: 5, To: 6}}})
+	a.ApplyHello(Granted{Time: at, Session: wire.Session{Number: 7}, Instance: wire.Instance{ID: id(8)}, Streams: 1,
+		Behind: []Behind{{Lane: wire.DefaultLane, Epoch: epoch(1), W: 6, Acked: 8}}})
+	a.ApplyParting(Parting{Time: at.Add(time.Second), Goodbye: true, Reason: "shutdown"})
 	return a
+}
+
+// TestSnapshotOfVersion1 reads what the first version wrote.
+func TestSnapshotOfVersion1(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "snapshot-v1.hex"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, rest, err := ParseSnapshot(b, 1)
+	if err != nil || len(rest) > 0 {
+		t.Fatalf("error %v, %d bytes left", err, len(rest))
+	}
+	if s := a.Stream(wire.DefaultLane, epoch(1)); s.W != 6 || s.Born != 0 || a.Session().Number != 6 || len(a.Closings()) > 0 {
+		t.Errorf("read as %+v", s)
+	}
+	if _, _, err := ParseSnapshot(b, SnapshotVersion); err == nil {
+		t.Error("it passes for this version as well")
+	}
 }
 
 func TestGoldenSnapshot(t *testing.T) {
@@ -259,17 +286,17 @@ func TestGoldenSnapshot(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("encoded as\n%x\nwant\n%x", got, want)
 	}
-	a, rest, err := ParseSnapshot(want)
+	a, rest, err := ParseSnapshot(want, SnapshotVersion)
 	if err != nil || len(rest) > 0 || !bytes.Equal(a.AppendSnapshot(nil), want) {
 		t.Errorf("parsed with error %v, %d bytes left", err, len(rest))
 	}
 	s := a.Stream(wire.DefaultLane, epoch(1))
-	if s.W != 6 || s.Tombstoned[wire.ReasonExpired] != 2 || s.known(4) != 0x44 || s.known(6) != 0x66 || a.Session().Number != 6 ||
+	if s.W != 6 || s.Tombstoned[wire.ReasonExpired] != 2 || s.known(4) != 0x44 || s.known(6) != 0x66 || a.Session().Number != 7 || len(a.Closings()) != 1 ||
 		a.Parting().Reason != "shutdown" || a.Backlog() != 13 || len(s.Ahead) != 1 {
 		t.Errorf("parsed as %+v", s)
 	}
 	for n := range want { // every cut is an error, none a panic
-		if _, _, err := ParseSnapshot(want[:n]); err == nil {
+		if _, _, err := ParseSnapshot(want[:n], SnapshotVersion); err == nil {
 			t.Errorf("%d of %d bytes parse", n, len(want))
 		}
 	}
@@ -284,12 +311,12 @@ func FuzzParseSnapshot(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		a, _, err := ParseSnapshot(b)
+		a, _, err := ParseSnapshot(b, SnapshotVersion)
 		if err != nil {
 			return
 		}
 		again := a.AppendSnapshot(nil)
-		c, rest, err := ParseSnapshot(again)
+		c, rest, err := ParseSnapshot(again, SnapshotVersion)
 		if err != nil || len(rest) > 0 || !bytes.Equal(c.AppendSnapshot(nil), again) {
 			t.Fatalf("written again it does not parse: %v", err)
 		}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,10 +27,28 @@ import (
 //	  count of boundaries, each: incarnation 16, first; all but the last: fingerprint of its end
 //	  count of boundaries ahead, each: incarnation 16, first
 //	count of open announcements, each: lane, incarnation 16, first, last
+//	count of closings, each: time, by, reason,
+//	  count of ranges, each: claim 1 byte, lane, epoch 16, incarnation 16, first, last
+//	count of fenced instances, each 16
+//	incidents in all
+//	count of incidents, each: kind 1 byte, first, last, count, lane, epoch 16, origin 16, from, to, detail
+//
+// and of each stream, behind opened: born. Version 1 ends behind the open
+// announcements and has no born.
 
 // AppendSnapshot appends the snapshot of a to dst and returns the longer slice.
 // It has no checksum of its own.
 func (a *Agent) AppendSnapshot(dst []byte) []byte {
+	return a.appendSnapshot(dst, SnapshotVersion)
+}
+
+// Equal reports whether a and b have equal snapshots, as far as a version of the
+// snapshot tells.
+func (a *Agent) Equal(b *Agent, version int) bool {
+	return bytes.Equal(a.appendSnapshot(nil, version), b.appendSnapshot(nil, version))
+}
+
+func (a *Agent) appendSnapshot(dst []byte, version int) []byte {
 	u := func(n uint64) { dst = binary.AppendUvarint(dst, n) }
 	str := func(s string) { u(uint64(len(s))); dst = append(dst, s...) }
 	at := func(t time.Time) { dst = appendTime(dst, t) }
@@ -63,6 +82,9 @@ func (a *Agent) AppendSnapshot(dst []byte) []byte {
 		u(uint64(s.W - s.Base))
 		u(uint64(s.Next - s.W))
 		u(s.Opened)
+		if version > 1 {
+			u(s.Born)
+		}
 		u(s.Stored)
 		u(s.Doubled)
 		u(uint64(len(s.Tombstoned)))
@@ -93,6 +115,9 @@ func (a *Agent) AppendSnapshot(dst []byte) []byte {
 		u(uint64(a.open[l].first))
 		u(uint64(a.open[l].last))
 	}
+	if version > 1 {
+		dst = a.appendPast(dst)
+	}
 	return dst
 }
 
@@ -111,11 +136,14 @@ func appendTime(dst []byte, t time.Time) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(n))
 }
 
-// ParseSnapshot reads one snapshot from the beginning of b and returns what
-// follows it. An error says which part of b is not what AppendSnapshot writes.
+// SnapshotVersion is the version of what AppendSnapshot writes.
+const SnapshotVersion = 2
+
+// ParseSnapshot reads one snapshot, of version 1 or 2, from the beginning of b and
+// returns what follows it. An error says which part of b is not what AppendSnapshot writes.
 // Nothing larger than b is allocated. The result does not point into b.
-func ParseSnapshot(b []byte) (a *Agent, rest []byte, err error) {
-	d := decoder{b: b}
+func ParseSnapshot(b []byte, version int) (a *Agent, rest []byte, err error) {
+	d := decoder{b: b, version: version}
 	a = &Agent{}
 	a.live = wire.Session{Number: d.uint("session"), Nonce: d.id()}
 	a.instance = wire.Instance{ID: d.id()}
@@ -149,6 +177,9 @@ func ParseSnapshot(b []byte) (a *Agent, rest []byte, err error) {
 		}
 		a.open[l] = o
 	}
+	if version > 1 {
+		d.past(a)
+	}
 	if d.err != nil {
 		return nil, b, d.err
 	}
@@ -160,7 +191,11 @@ func (d *decoder) stream() *Stream {
 	s.Base = wire.Seq(d.uint("base"))
 	s.W = s.Base + wire.Seq(d.uint("W"))
 	s.Next = s.W + wire.Seq(d.uint("next"))
-	s.Opened, s.Stored, s.Doubled = d.uint("opened"), d.uint("stored"), d.uint("doubled")
+	s.Opened = d.uint("opened")
+	if d.version > 1 {
+		s.Born = d.uint("born")
+	}
+	s.Stored, s.Doubled = d.uint("stored"), d.uint("doubled")
 	if s.W < s.Base || s.Next <= s.W {
 		d.fail("stream with base %d, W %d, next %d", s.Base, s.W, s.Next)
 	}
@@ -205,8 +240,9 @@ func (s *Stream) check() error {
 
 // decoder reads a snapshot; the first error stays and all further reads are zero.
 type decoder struct {
-	b   []byte
-	err error
+	b       []byte
+	version int
+	err     error
 }
 
 func (d *decoder) fail(format string, args ...any) {

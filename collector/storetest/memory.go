@@ -254,7 +254,7 @@ func (m *Memory) Ledger(id wire.AgentID) *ledger.Agent {
 	if a == nil {
 		return nil
 	}
-	c, _, err := ledger.ParseSnapshot(a.AppendSnapshot(nil))
+	c, _, err := ledger.ParseSnapshot(a.AppendSnapshot(nil), ledger.SnapshotVersion)
 	if err != nil {
 		panic(fmt.Sprintf("storetest: a ledger does not parse: %v", err)) // a bug in ledger
 	}
