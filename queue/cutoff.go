@@ -75,7 +75,7 @@ func (r *recovery) salvage(seg segment, gaps bool) error {
 			if len(s.history) == 0 || s.history[len(s.history)-1].Incarnation != p.Incarnation {
 				s.history = s.history.Begin(p.Incarnation, s.next)
 			}
-			s.drop(tombstone{span: span{s.next, p.First - 1}, reason: wire.ReasonCorrupt, time: r.now()})
+			s.drop(tombstone{span: span{s.next, p.First - 1}, reason: wire.ReasonCorrupt, time: r.now(), claim: open})
 			s.next = p.First
 		}
 		if len(s.history) == 0 || s.history[len(s.history)-1].Incarnation != p.Incarnation {

@@ -36,8 +36,7 @@ func (q *Queue) Drop(ctx context.Context, from, to wire.Seq, reason wire.Reason)
 		for _, t := range list {
 			n += uint64(t.to - t.from + 1)
 		}
-		s.drop(list...)
-		c.drops = true
+		q.entomb(c, list...)
 		return n > 0, nil
 	})
 	if err != nil {
@@ -116,12 +115,12 @@ func (q *Queue) Reject(ctx context.Context, epoch wire.Epoch, n wire.Seq, why st
 			if r.Seq == n {
 				now := time.Now()
 				c.letters = append(c.letters, letter{ordinal: s.dead, epoch: epoch, n: n, time: now, why: why, record: r.Record})
-				s.drop(tombstone{span: span{n, n}, reason: wire.ReasonRejected, time: now, fingerprint: r.Record.Fingerprint(), detail: why})
+				q.entomb(c, tombstone{span: span{n, n}, reason: wire.ReasonRejected, time: now, fingerprint: r.Record.Fingerprint(), detail: why})
 			}
 		}
 		s.dead++
 		q.evict(s, c.letters)
-		c.drops, done = true, true
+		done = true
 		return true, nil
 	})
 	if err != nil || !done {

@@ -26,16 +26,28 @@ const (
 func (q *Queue) Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, bool, error) {
 	for renewed := false; ; {
 		q.mu.Lock()
-		s, stopped := q.shown, q.stopped
+		s, stopped, burying, burials := q.shown, q.stopped, q.burying, q.burials
 		blocks := q.recent.from(n, readAhead)
 		q.mu.Unlock()
-		if stopped || epoch != s.epoch || n == 0 || n >= s.next {
+		if stopped || epoch != s.epoch || n == 0 || n >= s.next || burying.from <= n && n <= burying.to {
 			return wire.Entry{}, false, nil
 		}
 		e, limit := frame(&s, n)
 		if e.Reason != 0 {
-			e.Time = cmpTime(e.Time)
+			if t, ok, _ := s.tomb(n); ok && t.claim != certain && t.reason == e.Reason {
+				err := q.certify(n, e.To)
+				if err == nil {
+					continue
+				}
+				q.log.Debug("the count of what was dropped may be wrong", "from", n, "to", e.To, "error", err)
+			}
+			if e.Time = cmpTime(e.Time); !q.handOut(&e, burials) {
+				continue
+			}
 			return e, true, nil
+		}
+		if n < burying.from {
+			limit = min(limit, burying.from-1)
 		}
 		var err error
 		if blocks == nil {
@@ -46,6 +58,9 @@ func (q *Queue) Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, bool, error) {
 			e.Batch = blocks[0].data
 			if packed := pack(blocks, n, limit, q.cfg.Codec); packed != nil {
 				e.Batch, e.To = packed.data, packed.last
+			}
+			if !q.handOut(&e, burials) {
+				continue
 			}
 			return e, true, nil
 		}
@@ -168,8 +183,7 @@ func (q *Queue) giveUp(g *gap) error {
 		for _, part := range s.gaps(max(g.from, s.oldest), min(g.to, s.next-1)) {
 			list = append(list, tombstone{span: part, reason: g.reason, time: time.Now()})
 		}
-		s.drop(list...)
-		c.drops = true
+		q.entomb(c, list...)
 		return len(list) > 0, nil
 	})
 	if err != nil {

@@ -349,8 +349,7 @@ func (q *Queue) drop(c *change, to wire.Seq, reason wire.Reason) error {
 		return nil
 	}
 	if list := q.tombstones(s, from, to, reason); len(list) > 0 {
-		s.drop(list...)
-		c.drops = true
+		q.entomb(c, list...)
 		q.log.Debug("messages are dropped", "from", from, "to", to, "reason", reason)
 	}
 	return nil

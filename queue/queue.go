@@ -103,6 +103,9 @@ type Queue struct {
 	behind       wire.Seq // from here on the store lacks what had been acked, 0: it does not
 	asked        asked
 	announceable wire.Seq // Next of the last resume
+	handed       wire.Seq // what is above it has certainly not reached the store as data
+	burying      span     // of the change that is being committed: numbers that get a tombstone
+	burials      uint64   // drops begun
 	closing      bool
 	failing      error // why the lane accepts nothing at the moment
 	commits      uint64

@@ -140,7 +140,7 @@ func appendDrops(dst []byte, s *state) []byte {
 		for i := range s.tombs {
 			t := &s.tombs[i]
 			b = appendU64(b, uint64(t.from), uint64(t.to))
-			b = appendU64(append(b, byte(t.reason)), uint64(t.time.UnixNano()), uint64(t.fingerprint))
+			b = appendU64(append(b, byte(t.reason), byte(t.claim)), uint64(t.time.UnixNano()), uint64(t.fingerprint))
 			b = appendString(b, t.detail)
 		}
 		if len(s.forgotten) > 0 {
@@ -342,10 +342,13 @@ func (s *state) parseDrops(b []byte) error {
 		s.dropped[reason] = r.u64()
 	}
 	last := wire.Seq(0)
-	for range r.count(35) {
+	for range r.count(36) {
 		t := tombstone{span: span{r.seq(), r.seq()}}
-		t.reason, t.time, t.fingerprint = wire.Reason(r.u8()), r.time(), wire.Fingerprint(r.u64())
+		t.reason, t.claim, t.time, t.fingerprint = wire.Reason(r.u8()), claim(r.u8()), r.time(), wire.Fingerprint(r.u64())
 		t.detail = r.string()
+		if t.claim > void {
+			r.fail("tombstone %d to %d has claim %d, which is unknown", t.from, t.to, t.claim)
+		}
 		if t.from <= last || t.to < t.from {
 			r.fail("tombstone %d to %d is out of order", t.from, t.to)
 		}

@@ -20,7 +20,7 @@ var sampleState = state{
 	history: wire.History{{Incarnation: wire.Incarnation{ID: wire.ID{0x11}}, First: 1}, {Incarnation: wire.Incarnation{ID: wire.ID{0x22}}, First: 5}},
 	anchor:  anchor{wire.ID{0xB0}, 1, 2}, confirmed: confirmed{time.Unix(0, 3), 4},
 	doubled: []span{{3, 4}}, doubt: 4, forks: 1, rolledBack: 2, relabelled: 3,
-	tombs: []tombstone{{span: span{6, 7}, reason: wire.ReasonOverflow, time: time.Unix(0, 9), fingerprint: 0xF, detail: "d"}},
+	tombs: []tombstone{{span: span{6, 7}, reason: wire.ReasonOverflow, time: time.Unix(0, 9), fingerprint: 0xF, detail: "d", claim: open}},
 	dead:  1,
 	clean: true, oldest: 3, before: 0xB, next: 9, commit: 8, letter: 1, accepted: 8, bytes: 0x300, age: 5,
 	marks: []mark{{wire.StoreID{ID: wire.ID{0x50}}, 1}, {wire.StoreID{ID: wire.ID{0x51}}, 2}},
@@ -44,14 +44,14 @@ var golden = map[string][]string{
 		"00000001", "0000000000000003 0000000000000004",
 		"00000002", "11000000000000000000000000000000 0000000000000001", "22000000000000000000000000000000 0000000000000005"},
 	"drops": {"465051 01 64", "0000000000000001", "00000001", "02 0000000000000002",
-		"00000001", "0000000000000006 0000000000000007 02 0000000000000009 000000000000000f 0001 64"},
+		"00000001", "0000000000000006 0000000000000007 02 01 0000000000000009 000000000000000f 0001 64"},
 	"tip": {"465051 01 74", "0000000000000007", "01", "0000000000000003", "000000000000000b", "0000000000000009", "0000000000000008", "0000000000000001", "0000000000000008", "0000000000000300", "0000000000000005",
 		"00000002", "50000000000000000000000000000000 0000000000000001", "51000000000000000000000000000000 0000000000000002"},
 	"letter": {"465051 01 78", "e1000000000000000000000000000000", "0000000000000006", "0000000000000005", "0002 6e6f", "00000003 726563"},
 }
 
 // sums are their checksums.
-var sums = map[string]string{"head": "b7cdb5f9", "link": "2ef2350a", "drops": "8a79c01c", "tip": "849338e1", "letter": "f07968f2"}
+var sums = map[string]string{"head": "b7cdb5f9", "link": "2ef2350a", "drops": "68e9cf39", "tip": "849338e1", "letter": "f07968f2"}
 
 func goldenBytes(t testing.TB, name string) []byte {
 	b, err := hex.DecodeString(strings.ReplaceAll(strings.Join(golden[name], "")+sums[name], " ", ""))

@@ -100,6 +100,9 @@ func (q *Queue) Welcome(ctx context.Context, store wire.StoreID, said []wire.Str
 		q.stale = 0
 		v = decide(&old, said[0], matches[0], func(n wire.Seq) (wire.Fingerprint, bool) { return q.files.fingerprint(&old, n) }, func() wire.Epoch { return wire.Epoch{ID: wire.NewID()} })
 		s := &c.state
+		q.mu.Lock()
+		q.handed = v.end // the new session has ended all that was on its way in the one before
+		q.mu.Unlock()
 		if v.relabel == 0 && v.epoch == s.epoch && store == s.store {
 			return false, nil // nothing to make durable
 		}

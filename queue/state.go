@@ -28,7 +28,7 @@ type state struct {
 
 	// Record "drops": changes with a drop and when its numbers are gone.
 	tombs   []tombstone // of numbers from oldest on, ascending, none overlap
-	dropped [256]uint64 // numbers ever dropped, by reason
+	dropped [256]uint64 // numbers ever dropped, by reason, but for those that a store has all the same
 	dead    uint64      // dead letters ever kept
 
 	forgotten []letters // dead letters that are not kept any more, ascending, none touch
@@ -63,6 +63,7 @@ type tombstone struct {
 	time        time.Time
 	fingerprint wire.Fingerprint // of number to, 0 if not known
 	detail      string
+	claim       claim
 }
 
 // endless stands for "no bound" among numbers.
@@ -160,9 +161,7 @@ func (s *state) gaps(from, to wire.Seq) []span {
 	return out
 }
 
-// drop adds tombstones, whose numbers have none yet, and counts them. Neighbours
-// of one reason and one detail merge unless a boundary is between them (rule 8),
-// or the last ack: the fingerprint there is what the next welcome compares.
+// drop adds tombstones, whose numbers have none yet, and counts them.
 func (s *state) drop(list ...tombstone) {
 	all := slices.Clone(s.tombs)
 	for _, t := range list {
@@ -170,11 +169,18 @@ func (s *state) drop(list ...tombstone) {
 		all = append(all, t)
 	}
 	slices.SortFunc(all, func(a, b tombstone) int { return cmp.Compare(a.from, b.from) })
+	s.merge(all)
+}
+
+// merge makes ascending tombstones, which it takes over, the state's. Neighbours
+// of one reason, detail and claim merge unless a boundary is between them (rule 8),
+// or the last ack: the fingerprint there is what the next welcome compares.
+func (s *state) merge(all []tombstone) {
 	merged := all[:0]
 	for _, t := range all {
 		if k := len(merged) - 1; k >= 0 {
 			p := &merged[k]
-			if p.to+1 == t.from && p.to != s.acked() && p.reason == t.reason && p.detail == t.detail && s.history.End(p.to, endless) >= t.from {
+			if p.to+1 == t.from && p.to != s.acked() && p.reason == t.reason && p.detail == t.detail && p.claim == t.claim && s.history.End(p.to, endless) >= t.from {
 				p.to, p.time, p.fingerprint = t.to, t.time, t.fingerprint
 				continue
 			}

@@ -26,7 +26,7 @@ type Stats struct {
 	BacklogBytes uint64    // about how many bytes they have on disk
 	OldestTime   time.Time // of the oldest message that is not acked; zero if there is none
 
-	Dropped     map[wire.Reason]uint64 // numbers that got a tombstone since the folder was made; a claim until acked
+	Dropped     map[wire.Reason]uint64 // numbers that got a tombstone since the folder was made; what was on its way by then is a claim until acked
 	DeadLetters uint64                 // messages that a store refused for good
 	LettersKept uint64                 // of them, those that are kept as dead letters
 	LettersLost uint64                 // and those that had to go because there were too many

@@ -49,6 +49,7 @@ func (q *Queue) write() {
 		if q.ackDue() {
 			q.storeAck()
 		}
+		q.calm()
 		if closing {
 			q.closeErr = q.shut()
 			return
@@ -124,7 +125,10 @@ func (q *Queue) begin() *change {
 	c.state.age = q.clock.now()
 	c.state.commit, c.state.letter = c.state.next, c.state.dead
 	if pending.upto > 0 {
+		was := c.state.acked()
 		c.state.ack(pending.store, pending.upto)
+		c.late = c.state.reclaim(was+1, c.state.acked(), open, void)
+		c.drops = c.late > 0
 	}
 	return c
 }
@@ -345,6 +349,7 @@ func (q *Queue) publish(c *change) {
 	}
 	q.mu.Lock()
 	q.shown, q.used = c.state, used
+	q.buried()
 	q.tellRoom()
 	q.commits++
 	q.recent.add(c.blocks)
@@ -359,6 +364,9 @@ func (q *Queue) publish(c *change) {
 	q.mu.Unlock()
 	if recovered {
 		q.log.Info("storing works again")
+	}
+	if c.late > 0 {
+		q.log.Info("what was given up had reached the store before: it is stored, and not counted as dropped", "count", c.late)
 	}
 	q.note()
 	q.unlink(c.gone)

@@ -102,6 +102,9 @@ type logWriter struct {
 
 func (l logWriter) Write(b []byte) (int, error) {
 	l.w.note("    %s: %s", l.who, bytes.TrimSpace(b))
+	if bytes.Contains(b, []byte("what was given up had reached the store before")) {
+		l.w.saw("a tombstone came too late: the message is stored")
+	}
 	return len(b), nil
 }
 
