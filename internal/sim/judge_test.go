@@ -90,6 +90,12 @@ func (w *world) judge() error {
 		return err
 	}
 	var sent, before oracle.Sent
+	for lane, c := range w.policy.lanes {
+		if c.LiveFirst > 0 {
+			sent.Apart(lane)
+			before.Apart(lane)
+		}
+	}
 	for _, t := range w.sent {
 		outcome := t.outcome
 		if outcome == toldDropped {

@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,9 +16,10 @@ import (
 // The judge of drops. It reads entries, not counters: each stream's entries must
 // be a partition of its numbers; and each message that a lane gave up must have a
 // tombstone, each tombstoned number its message. Send does not tell numbers, so
-// that which message had which number is found as a matching: a number lies
-// between those of the stored messages that its producer sent before and after;
-// it is of its process's incarnation; its reason and time fit the message.
+// that which message had which number is found as a matching: a number is of one
+// of its process's incarnations, one for each stream of the lane; it lies between
+// those of the stored messages of that incarnation which its producer sent before
+// and after; its reason and time fit the message.
 
 // number is one number for all time.
 type number struct {
@@ -88,26 +91,22 @@ func (w *world) match(c *contents) (covered map[*attempt]bool, err error) {
 	m := matching{points: points, of: make([]*try, len(points))}
 	var tries []*try
 	for _, list := range w.lines() {
-		low := uint64(0)
-		var open []*try // since the last stored one
-		for _, t := range list {
-			n, stored := numberOf[t]
-			switch {
-			case stored:
-				for _, o := range open {
-					o.high = n.seq
-				}
-				low, open = n.seq, nil
-			case t.outcome != refused:
-				// A store that was set back twice may have had it and, the second time, its tombstone.
-				o := &try{attempt: t, low: low, high: 1 << 63, may: t.outcome == unknown}
-				if n, ok := declared[t]; ok {
-					o.low, o.high, o.may = n.seq-1, n.seq+1, true
-				} else {
-					open = append(open, o)
-				}
-				tries = append(tries, o)
+		stored := map[string][]spot{} // by incarnation
+		for i, t := range list {
+			if n, ok := numberOf[t]; ok {
+				stored[n.incarnation] = append(stored[n.incarnation], spot{i, n.seq})
 			}
+		}
+		for i, t := range list {
+			if _, ok := numberOf[t]; ok || t.outcome == refused {
+				continue
+			}
+			// A store that was set back twice may have had it and, the second time, its tombstone.
+			o := &try{attempt: t, at: i, stored: stored, may: t.outcome == unknown}
+			if n, ok := declared[t]; ok {
+				o.exact, o.may = &n, true
+			}
+			tries = append(tries, o)
 		}
 	}
 	slack := time.Duration(0)
@@ -241,7 +240,7 @@ func (w *world) lines() (lines [][]*attempt) {
 // fits reports whether a tombstone may be that of a message. slack is how much
 // faster than the bubble's clock the machine's own may have been across restarts.
 func (w *world) fits(o *try, p *dropped, slack time.Duration) bool {
-	if o.m.Agent != p.agent || o.m.Lane != p.lane || p.seq <= o.low || p.seq >= o.high || p.at.Before(o.begin) {
+	if o.m.Agent != p.agent || o.m.Lane != p.lane || !o.between(&p.number) || p.at.Before(o.begin) {
 		return false
 	}
 	if l := w.owner[[2]string{p.lane, p.incarnation}]; l != nil && l != o.life {
@@ -275,9 +274,29 @@ func (w *world) fits(o *try, p *dropped, slack time.Duration) bool {
 // try is a message that is not stored.
 type try struct {
 	*attempt
-	low, high uint64 // its number lies between them
-	may       bool   // and need not have had one, or is told otherwise
-	fits      func(p *dropped) bool
+	at     int               // its place in its line
+	stored map[string][]spot // what is stored of its line, by incarnation, ascending
+	exact  *number           // that it had in an earlier store; nil: not known
+	may    bool              // it need not have a number, or is told otherwise
+	fits   func(p *dropped) bool
+}
+
+// spot is a stored message: its place in its line, and its number.
+type spot struct {
+	at  int
+	seq uint64
+}
+
+// between reports whether n is where the message can have been: above the numbers
+// of its incarnation that its producer's earlier messages have, below those of the
+// later ones.
+func (o *try) between(n *number) bool {
+	if o.exact != nil {
+		return *n == *o.exact
+	}
+	list := o.stored[n.incarnation]
+	i, _ := slices.BinarySearchFunc(list, o.at, func(s spot, at int) int { return cmp.Compare(s.at, at) })
+	return (i == 0 || list[i-1].seq < n.seq) && (i == len(list) || n.seq < list[i].seq)
 }
 
 // matching gives each message a dropped number of its own.
@@ -311,7 +330,7 @@ func (m *matching) assign(o *try, visited map[int]bool) bool {
 func (m *matching) near(o *try) string {
 	var b strings.Builder
 	for i, p := range m.points {
-		if p.agent == o.m.Agent && p.lane == o.m.Lane && o.low < p.seq && p.seq < o.high && b.Len() < 2000 {
+		if p.agent == o.m.Agent && p.lane == o.m.Lane && o.between(&p.number) && b.Len() < 2000 {
 			fmt.Fprintf(&b, "\n  %d: %s, %s after it was sent, matched: %v", p.seq, p.reason, p.at.Sub(o.begin), m.of[i] != nil)
 		}
 	}

@@ -21,7 +21,7 @@ func drawPolicy(seed uint64, r *rand.Rand) policy {
 	p := policy{lanes: map[string]agent.LaneConfig{}}
 	if seed/3%3 != 1 { // as many of them with a journal as without
 		for _, lane := range lanes {
-			p.lanes[lane] = agent.LaneConfig{SegmentSize: segmentSize}
+			p.lanes[lane] = agent.LaneConfig{SegmentSize: segmentSize, LiveFirst: drawLiveFirst(r)}
 		}
 		return p
 	}
@@ -41,9 +41,19 @@ func drawPolicy(seed uint64, r *rand.Rand) policy {
 		if r.IntN(4) == 0 {
 			c.SyncInterval = 100*time.Millisecond + time.Duration(r.Int64N(int64(2*time.Second)))
 		}
+		c.LiveFirst = drawLiveFirst(r)
 		p.lanes[lane] = c
 	}
 	return p
+}
+
+// drawLiveFirst draws after which outage new messages of a lane go ahead; every
+// other lane does not have it.
+func drawLiveFirst(r *rand.Rand) time.Duration {
+	if r.IntN(2) == 0 {
+		return 0
+	}
+	return time.Second + time.Duration(r.Int64N(int64(4*time.Second)))
 }
 
 // longestBlock is how long Send waits at most for room in a lane that blocks.

@@ -39,6 +39,11 @@ var events = []event{
 		return nil
 	}},
 	{"refuse", 2, func(w *world, m *machine) error { m.line.Refuse(true); return nil }},
+	{"outage", 3, func(w *world, m *machine) error {
+		m.line.Refuse(true)
+		m.line.Cut()
+		return nil
+	}},
 	{"delay", 2, func(w *world, m *machine) error {
 		m.line.Delay(time.Duration(w.r.Int64N(int64(3 * time.Second))))
 		return nil

@@ -172,7 +172,7 @@ func (w *world) greeted(h collector.Hello, g collector.Grant) {
 	}
 	for _, s := range l.a.Status().Lanes {
 		for i := range h.Streams {
-			if m := g.Matches[i]; string(h.Streams[i].Lane) == s.Lane && m.Found && m.Common == m.W && m.W > s.Acked {
+			if m := g.Matches[i]; string(h.Streams[i].Lane) == s.Lane && h.Streams[i].Epoch == s.Epoch && m.Found && m.Common == m.W && m.W > s.Acked {
 				w.saw("lost ack")
 			}
 		}

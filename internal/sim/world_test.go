@@ -101,6 +101,12 @@ type logWriter struct {
 }
 
 func (l logWriter) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("follows as a backlog")) {
+		l.w.saw("live first: new messages go ahead of a backlog")
+	}
+	if bytes.Contains(b, []byte("a stream that is delivered gives its place to another")) {
+		l.w.saw("live first: a removed stream")
+	}
 	l.w.note("    %s: %s", l.who, bytes.TrimSpace(b))
 	if bytes.Contains(b, []byte("what was given up had reached the store before")) {
 		l.w.saw("a tombstone came too late: the message is stored")
