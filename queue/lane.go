@@ -1,10 +1,12 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,18 +15,19 @@ import (
 )
 
 // Lane is a lane that may have several streams, each a [Queue] of its own: the
-// newest takes puts, the older ones only drain. There is one, as in a plain
-// Queue, until [Config.LiveFirst] makes another: after a long outage what had
-// piled up becomes a backlog, and new messages go ahead of it in a new epoch.
+// last in their order takes puts, the others only drain. There is one, as in a
+// plain Queue, until [Config.LiveFirst] makes another: after a long outage what had
+// piled up becomes a backlog, and new messages go ahead of it in another epoch.
 //
 //	lane's folder   the first stream, as a Queue has it
 //	  streams/
 //	    00000001/   the second
 //	    00000002/   ...
-//	    removed     what the streams were that are gone
 //
-// Each stream is in order. Without LiveFirst they follow one another, oldest
-// first; with it the newest waits for nobody. The limits hold for all of them
+// Streams stay for ever, and take turns: after an outage one that is drained takes
+// puts, with its next number, and only if all have a backlog another is begun.
+// Each stream is in order. Without LiveFirst they follow one another, in the order
+// of their turns; with it the last waits for nobody. The limits hold for all of them
 // together. All methods may be called concurrently, but those of a transport's
 // source by one goroutine at a time, except Announce.
 type Lane struct {
@@ -34,11 +37,10 @@ type Lane struct {
 	opened time.Time
 
 	linked atomic.Int64              // ns after opened at which a link last showed that it lives
-	all    atomic.Pointer[[]*strand] // oldest first; a list is never changed in place
+	all    atomic.Pointer[[]*strand] // in the order of their turns; a list is never changed in place
 
 	mu      sync.Mutex // held while the list changes
 	closing bool
-	past    past
 }
 
 // OpenLane opens a lane with all its streams, and creates it if the folder is
@@ -51,46 +53,37 @@ func OpenLane(ctx context.Context, cfg Config) (_ *Lane, err error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	l := &Lane{cfg: cfg, log: cfg.Logger.With("lane", string(cfg.Lane)), opened: time.Now()}
-	list := []*strand{}
-	l.all.Store(&list)
+	l.all.Store(&[]*strand{})
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.Close())
 		}
 	}()
-	// The first stream's lock is the lane's.
-	if err := l.add(ctx, 0); err != nil {
-		return nil, err
-	}
-	var numbers []uint64
-	if l.past, numbers, err = readStreams(cfg.Dir); err != nil {
-		return nil, fmt.Errorf("queue %s: %w", cfg.Dir, err)
-	}
-	for _, n := range numbers {
-		if n <= l.past.Upto { // a removal that was cut short
-			if err := removeStream(cfg.Dir, n); err != nil {
-				return nil, fmt.Errorf("queue %s: stream %d is removed, and its folder cannot be deleted: %w", cfg.Dir, n, err)
-			}
-			continue
-		}
-		if err := l.add(ctx, n); err != nil {
+	// The first stream's lock is the lane's, so it is opened before anything is looked at.
+	for numbers := []uint64{0}; len(numbers) > 0; numbers = numbers[1:] {
+		s, err := l.open(ctx, numbers[0], 0)
+		if err != nil {
 			return nil, err
 		}
+		l.arrange(append(slices.Clone(l.list()), s))
+		if numbers[0] > 0 {
+			continue
+		}
+		more, err := readStreams(cfg.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("queue %s: %w", cfg.Dir, err)
+		}
+		numbers = append(numbers, more...)
 	}
+	l.arrange(slices.SortedStableFunc(slices.Values(l.list()), func(a, b *strand) int {
+		return cmp.Compare(a.q.snapshot().turn, b.q.snapshot().turn)
+	}))
 	return l, l.distinct()
 }
 
-// add opens a stream, which takes puts from now on.
-func (l *Lane) add(ctx context.Context, number uint64) error {
-	s, err := l.open(ctx, number)
-	if err == nil {
-		l.append(s)
-	}
-	return err
-}
-
-func (l *Lane) open(ctx context.Context, number uint64) (*strand, error) {
-	s := &strand{lane: l, number: number}
+// open opens a stream; turn is for one that is new.
+func (l *Lane) open(ctx context.Context, number, turn uint64) (*strand, error) {
+	s := &strand{lane: l, number: number, turn: turn}
 	cfg := l.cfg
 	cfg.strand = s
 	if number > 0 {
@@ -106,12 +99,11 @@ func (l *Lane) open(ctx context.Context, number uint64) (*strand, error) {
 	return s, nil
 }
 
-func (l *Lane) append(s *strand) {
-	old := l.list()
-	if k := len(old); k > 0 {
-		old[k-1].retired.Store(true)
+// arrange puts the streams into another order, whose last takes puts.
+func (l *Lane) arrange(list []*strand) {
+	for i, s := range list {
+		s.retired.Store(i < len(list)-1)
 	}
-	list := append(old[:len(old):len(old)], s)
 	l.all.Store(&list)
 }
 
@@ -129,8 +121,14 @@ func (l *Lane) distinct() error {
 	return nil
 }
 
-// list returns the streams, oldest first. It must not be changed.
+// list returns the streams in their order. It must not be changed.
 func (l *Lane) list() []*strand { return *l.all.Load() }
+
+// numbered returns the streams in the order of their numbers. The caller owns the
+// result.
+func (l *Lane) numbered() []*strand {
+	return slices.SortedFunc(slices.Values(l.list()), func(a, b *strand) int { return cmp.Compare(a.number, b.number) })
+}
 
 // live returns the stream that takes puts.
 func (l *Lane) live() *strand {
@@ -138,54 +136,25 @@ func (l *Lane) live() *strand {
 	return list[len(list)-1]
 }
 
-// enter returns the stream that takes puts, and keeps it from being removed until
-// leave is called.
-func (l *Lane) enter() *strand {
-	for {
-		s := l.live()
-		s.puts.Add(1)
-		if s == l.live() {
-			return s
-		}
-		s.puts.Add(-1)
-	}
-}
-
-func (s *strand) leave() { s.puts.Add(-1) }
-
 // Put is [Queue.Put].
 func (l *Lane) Put(ctx context.Context, msgs ...wire.Message) error {
-	s := l.enter()
-	defer s.leave()
-	return s.q.Put(ctx, msgs...)
+	return l.live().q.Put(ctx, msgs...)
 }
 
 // PutAsync is [Queue.PutAsync].
 func (l *Lane) PutAsync(msgs []wire.Message, done func(error)) error {
-	s := l.enter()
-	defer s.leave()
-	return s.q.PutAsync(msgs, done)
+	return l.live().q.PutAsync(msgs, done)
 }
 
 // Flush waits until a store has acked everything that was accepted when Flush
 // was called. It returns ctx's error, or [ErrClosed].
 func (l *Lane) Flush(ctx context.Context) error {
 	for _, s := range l.list() {
-		if err := s.q.Flush(ctx); err != nil && !(errors.Is(err, ErrClosed) && l.without(s)) {
+		if err := s.q.Flush(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// without reports whether s was removed, which needs that all of it was acked.
-func (l *Lane) without(s *strand) bool {
-	for _, o := range l.list() {
-		if o == s {
-			return false
-		}
-	}
-	return true
 }
 
 // Close closes all streams, as [Queue.Close] does. A second Close waits for the
@@ -194,10 +163,9 @@ func (l *Lane) Close() error {
 	l.mu.Lock()
 	l.closing = true
 	l.mu.Unlock()
-	list := l.list()
 	var errs []error
-	for i := range list { // the first one last: its lock is the lane's
-		errs = append(errs, list[len(list)-1-i].q.Close())
+	for _, s := range slices.Backward(l.numbered()) { // the first one last: its lock is the lane's
+		errs = append(errs, s.q.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -326,57 +326,119 @@ func TestASplitAtEveryStep(t *testing.T) {
 	}
 }
 
-// fill makes a lane with as many older streams as there may be, all drained.
-func (s *site) fill() {
-	s.t.Helper()
-	for range maxBacklogs {
-		s.put(1)
-		s.outage()
-		s.link()
-		s.take(100)
-		s.settle()
+// A stream that is drained takes its turn again, and a crash at any instant of
+// that leaves a lane that has every message once, each stream in order.
+func TestATurnAtEveryStep(t *testing.T) {
+	s := openSite(t)
+	s.put(2)
+	s.outage()
+	s.link()
+	s.take(100)
+	s.settle()
+	drained := s.Streams()[0].Epoch
+	s.put(3) // into the second
+	s.outage()
+	steps, dirs := s.pictures(func() {
+		if n := s.link(); n != 2 {
+			t.Fatalf("%d streams", n)
+		}
+	})
+	if len(steps) < 2 {
+		t.Fatalf("steps: %q", steps)
 	}
-	if n := len(s.Streams()); n != maxBacklogs+1 {
-		s.t.Fatalf("%d streams", n)
+	dirs, steps = append(dirs, s.cfg.Dir), append(steps, "the end")
+	s.put(1)
+	if st := s.Stats(); st.Epoch != drained || st.Next != 4 || st.Accepted != 6 || st.Streams != 2 {
+		t.Errorf("stats: %+v", st)
+	}
+	s.Lane.Close()
+	if st, err := ReadStats(s.cfg.Dir); err != nil || st.Epoch != drained || st.Next != 4 || st.Backlog != 4 {
+		t.Errorf("at rest: %+v, %v", st, err)
+	}
+	for i, dir := range dirs {
+		c := openSite(t, func(c *Config) { c.Dir = dir })
+		c.next = 7
+		for _, st := range c.Streams() {
+			c.w[st.Epoch] = st.Acked
+		}
+		c.put(1)
+		if n := c.link(); n != 2 {
+			t.Errorf("ahead of %s: %d streams", steps[i], n)
+		}
+		c.put(1)
+		c.take(1000)
+		var all []string
+		for _, st := range c.Streams() {
+			if !slices.IsSorted(c.got[st.Epoch]) {
+				t.Errorf("ahead of %s: got %v", steps[i], c.got[st.Epoch])
+			}
+			all = append(all, c.got[st.Epoch]...)
+		}
+		slices.Sort(all)
+		if i == len(dirs)-1 {
+			all = slices.DeleteFunc(all, func(m string) bool { return m == "m6" })
+		}
+		if want := append(names(3, 5), names(7, 8)...); !slices.Equal(all, want) {
+			t.Errorf("ahead of %s: got %v, want %v", steps[i], all, want)
+		}
+		c.Lane.Close()
 	}
 }
 
-// The oldest stream but the first makes room for a new one once it is drained,
-// and a crash at any instant of that takes nothing away but what is delivered.
-func TestARemovalAtEveryStep(t *testing.T) {
+// However many outages there are, a lane has no more streams than have a backlog
+// at one time; and the order of their turns is told by the folder.
+func TestStreamsTakeTurns(t *testing.T) {
 	s := openSite(t)
-	s.fill()
-	gone := s.Streams()[1].Epoch
-	s.put(3)
+	for range 2 * maxBacklogs {
+		s.put(1)
+		s.outage()
+		if n := s.link(); n != 2 {
+			t.Fatalf("%d streams", n)
+		}
+		live := s.Stats().Epoch
+		s.take(100)
+		s.settle()
+		s.reopen()
+		if st := s.Stats(); st.Epoch != live || st.Accepted != uint64(s.next-1) {
+			t.Fatalf("opened again: %+v, epoch was %s", st, live)
+		}
+	}
+	s.put(1)
 	s.outage()
-	steps, dirs := s.pictures(func() { s.link() })
-	if n := len(s.Streams()); n != maxBacklogs+1 || slices.ContainsFunc(s.Streams(), func(st wire.StreamState) bool { return st.Epoch == gone }) {
-		t.Fatalf("%d streams, among them the one that was to go", n)
+	s.link()
+	s.put(2)
+	s.cfg.LiveFirst = 0 // now they follow one another, in the order of their turns
+	s.reopen()
+	s.link()
+	if old := s.Streams()[0]; old.Epoch == s.Stats().Epoch || old.Next-1-old.Acked != 1 {
+		t.Errorf("the backlog is not the first: %+v", old)
 	}
-	if !slices.ContainsFunc(steps, func(s string) bool { return strings.HasPrefix(s, "remove streams/00000001") }) {
-		t.Fatalf("nothing was removed: %q", steps)
+	if _, ok, err := s.Next(s.Stats().Epoch, s.w[s.Stats().Epoch]+1); ok || err != nil {
+		t.Errorf("the last stream does not wait: %v", err)
 	}
-	if st := s.Stats(); st.Accepted != uint64(s.next-1) || st.Backlog != 3 {
+	s.take(100)
+	if st := s.Stats(); st.Backlog != 0 {
 		t.Errorf("stats: %+v", st)
 	}
-	w := map[wire.Epoch]wire.Seq{}
-	for e, n := range s.w {
-		w[e] = n
+}
+
+// A stream that a run of refusals has stopped takes no turn, even if nothing of it
+// is left to send.
+func TestAStoppedStreamTakesNoTurn(t *testing.T) {
+	s := openSite(t)
+	s.put(maxRefusals)
+	s.outage()
+	s.link()
+	old := s.Streams()[0].Epoch
+	for n := range maxRefusals {
+		s.refuse(old, wire.Seq(n+1))
 	}
-	for i, dir := range dirs {
-		if i%10 > 0 && !strings.Contains(steps[i], "00000001") && !strings.Contains(steps[i], pastFile) {
-			continue
-		}
-		if st, err := ReadStats(dir); err != nil || st.Accepted != uint64(s.next-1) || st.Backlog != 3 {
-			t.Errorf("ahead of %s: at rest %+v, %v", steps[i], st, err)
-		}
-		c := openSite(t, func(c *Config) { c.Dir = dir })
-		c.w, c.next = w, s.next
-		if st := c.Stats(); st.Accepted != uint64(s.next-1) || st.Backlog != 3 {
-			t.Errorf("ahead of %s: %+v", steps[i], st)
-		}
-		c.put(1)
-		c.Lane.Close()
+	s.w[old] = maxRefusals
+	s.Ack(old, maxRefusals)
+	s.put(1)
+	s.outage()
+	if n := s.link(); n != 3 || s.Stats().Epoch == old {
+		t.Errorf("%d streams: %+v", n, s.Stats())
 	}
 }
 
@@ -394,6 +456,30 @@ func TestALaneHasAtMostSoManyBacklogs(t *testing.T) {
 	s.take(1000)
 	if n := len(s.got); n != maxBacklogs+1 {
 		t.Errorf("%d streams have delivered", n)
+	}
+}
+
+// Whatever a lane has numbered, it answers for to a store that was set back (rule
+// 3), however many outages ago that was.
+func TestRule3NothingThatWasNumberedIsForgotten(t *testing.T) {
+	s := openSite(t, func(c *Config) { c.SegmentSize = minSegmentSize })
+	for range 3 * maxBacklogs {
+		s.put(3)
+		s.outage()
+		s.link()
+		s.put(1)
+		s.take(100)
+		s.settle()
+	}
+	s.w, s.got = map[wire.Epoch]wire.Seq{}, map[wire.Epoch][]string{} // the store has lost everything
+	s.link()
+	s.take(1000)
+	told := 0
+	for _, list := range s.got {
+		told += len(list)
+	}
+	if told != s.next-1 {
+		t.Errorf("%d numbers are settled of %d", told, s.next-1)
 	}
 }
 

@@ -50,7 +50,7 @@ func (id LetterID) Before(other LetterID) bool {
 // What cannot be read now is left out and said in the error.
 func (l *Lane) Letters(ctx context.Context, from LetterID, yield func(Letter) error) error {
 	var errs []error
-	for _, s := range l.list() {
+	for _, s := range l.numbered() {
 		if s.number < from.Stream {
 			continue
 		}
@@ -112,9 +112,7 @@ func (l *Lane) eachStream(ids []LetterID, f func(*Queue, []uint64) error) error 
 	for _, id := range ids {
 		byStream[id.Stream] = append(byStream[id.Stream], id.Ordinal)
 	}
-	l.mu.Lock() // no stream goes meanwhile
-	defer l.mu.Unlock()
-	list := l.list()
+	list := l.numbered()
 	for number, ordinals := range byStream {
 		known := false
 		for _, s := range list {
@@ -137,13 +135,13 @@ func (l *Lane) eachStream(ids []LetterID, f func(*Queue, []uint64) error) error 
 // ReadLetters is [Lane.Letters] for a lane that no process has open. It changes
 // nothing in the folder. The errors are also those of [ReadStats].
 func ReadLetters(ctx context.Context, dir string, from LetterID, yield func(Letter) error) error {
-	p, numbers, err := readStreams(dir)
+	numbers, err := readStreams(dir)
 	if err != nil {
 		return fmt.Errorf("queue %s: %w", dir, err)
 	}
 	var errs []error
 	for _, n := range append([]uint64{0}, numbers...) {
-		if n < from.Stream || n > 0 && n <= p.Upto {
+		if n < from.Stream {
 			continue
 		}
 		first, folder := uint64(0), dir

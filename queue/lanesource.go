@@ -13,7 +13,7 @@ import (
 func (l *Lane) Lane() wire.Lane { return l.cfg.Lane }
 
 // Store returns the store that the lane last obeyed, zero before its first
-// welcome. A welcome is taken by the oldest stream first.
+// welcome. A welcome is taken by the first stream first.
 func (l *Lane) Store() wire.StoreID {
 	for _, s := range l.list() {
 		if id := s.q.Store(); !id.IsZero() {
@@ -23,8 +23,8 @@ func (l *Lane) Store() wire.StoreID {
 	return wire.StoreID{}
 }
 
-// Streams returns what a hello says of the lane's streams, oldest first, synced
-// state only. The caller owns the result.
+// Streams returns what a hello says of the lane's streams, in their order,
+// synced state only. The caller owns the result.
 func (l *Lane) Streams() (said []wire.StreamState) {
 	for _, s := range l.list() {
 		said = append(said, s.q.Streams()...)
@@ -33,8 +33,9 @@ func (l *Lane) Streams() (said []wire.StreamState) {
 }
 
 // Welcome is [Queue.Welcome] for each stream of the lane. After an outage that
-// was longer than [Config.LiveFirst] it begins another stream if something has
-// piled up: then there is one resume more than there are matches, the last.
+// was longer than [Config.LiveFirst] another stream takes puts if something has
+// piled up. If that one is new, there is one resume more than there are matches,
+// the last.
 func (l *Lane) Welcome(ctx context.Context, store wire.StoreID, said []wire.StreamState, matches []wire.Match) ([]wire.Resume, error) {
 	away := l.away()
 	list := l.list()
@@ -57,13 +58,12 @@ func (l *Lane) Welcome(ctx context.Context, store wire.StoreID, said []wire.Stre
 	}
 	due, err := l.due(ctx, away)
 	if err == nil && due {
-		var r wire.Resume
-		if r, err = l.split(ctx, store); err == nil {
-			resumes = append(resumes, r)
-		}
+		var begun []wire.Resume
+		begun, err = l.split(ctx, store)
+		resumes = append(resumes, begun...)
 	}
 	if err != nil {
-		l.log.Warn("new messages wait behind the backlog: no other stream can be begun", "error", err)
+		l.log.Warn("new messages wait behind the backlog: no other stream can take them", "error", err)
 	}
 	l.alive()
 	return resumes, nil
@@ -108,7 +108,7 @@ func (l *Lane) find(epoch wire.Epoch) (s *strand, before []*strand) {
 }
 
 // Next is [Queue.Next] of a stream. A stream waits until those before it are
-// acked, but with [Config.LiveFirst] the newest waits for none.
+// acked, but with [Config.LiveFirst] the last one waits for none.
 func (l *Lane) Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, bool, error) {
 	s, before := l.find(epoch)
 	if s == nil {

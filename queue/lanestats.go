@@ -1,9 +1,11 @@
 package queue
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/fieldpost/fieldpost/wire"
 )
@@ -11,14 +13,11 @@ import (
 // Stats returns the lane's figures: epoch and numbers are those of the stream
 // that takes puts, the rest is of all streams together.
 func (l *Lane) Stats() Stats {
-	l.mu.Lock()
-	p := l.past
-	l.mu.Unlock()
 	var all []Stats
 	for _, s := range l.list() {
 		all = append(all, s.q.Stats())
 	}
-	return together(all, &p)
+	return together(all)
 }
 
 // ReadStats returns the figures of a lane that no process has open, as
@@ -27,15 +26,14 @@ func (l *Lane) Stats() Stats {
 // opening sorts out.
 func ReadStats(dir string) (Stats, error) {
 	first, err := readStats(dir)
-	var p past
 	var numbers []uint64
 	if err == nil {
-		p, numbers, err = readStreams(dir)
+		numbers, err = readStreams(dir)
 	}
 	all := []Stats{first}
 	for _, n := range numbers {
-		if n <= p.Upto || err != nil {
-			continue
+		if err != nil {
+			break
 		}
 		var st Stats
 		st, err = readStats(streamDir(dir, n))
@@ -47,22 +45,23 @@ func ReadStats(dir string) (Stats, error) {
 	if err != nil {
 		return Stats{}, fmt.Errorf("queue %s: %w", dir, err)
 	}
-	return together(all, &p), nil
+	return together(all), nil
 }
 
-// together joins the figures of a lane's streams, oldest first, and of those that
-// are gone.
-func together(all []Stats, p *past) Stats {
+// together joins the figures of a lane's streams.
+func together(all []Stats) Stats {
+	first := all[0]
+	slices.SortStableFunc(all, func(a, b Stats) int { return cmp.Compare(a.turn, b.turn) })
 	st := all[len(all)-1]
 	st.Dropped = maps.Clone(st.Dropped)
 	if st.Dropped == nil {
 		st.Dropped = map[wire.Reason]uint64{}
 	}
 	st.Streams = 1
-	st.Agent, st.Lane = all[0].Agent, all[0].Lane
+	st.Agent, st.Lane = first.Agent, first.Lane
 	older := all[:len(all)-1]
 	for i := range older {
-		o := &older[len(older)-1-i] // the oldest one's trouble is what counts
+		o := &older[len(older)-1-i] // the first one's trouble is what counts
 		st.count(o)
 		st.LettersKept += o.LettersKept
 		st.Backlog += o.Backlog
@@ -85,7 +84,6 @@ func together(all []Stats, p *past) Stats {
 			st.Store = o.Store
 		}
 	}
-	p.fill(&st)
 	return st
 }
 

@@ -17,7 +17,8 @@ import (
 //
 //	'h' head   ordinal u64, first u64, bytes u64, made i64 ns, age u64 ns, before u64, trust u64, epoch, agent string, lane string, history
 //	'l' link   epoch, store id, anchor (boot id, u64 ns, age u64 ns), confirmed (i64 ns, age u64 ns),
-//	           doubt u64, forks u64, rolled back u64, relabelled u64, list of doubled (from, to), history
+//	           doubt u64, forks u64, rolled back u64, relabelled u64, list of doubled (from, to), history;
+//	           if it is not 0: turn u64
 //	'd' drops  dead letters u64, list of (reason u8, count u64), list of tombstones;
 //	           if any letter is forgotten: list of (from u64, to u64), of them for want of room u64
 //	't' tip    transaction u64, flags u8 (1 clean), oldest, before u64, next, commit, letter u64, accepted u64, bytes u64, age u64 ns, list of marks (store id, upto)
@@ -117,7 +118,10 @@ func appendLink(dst []byte, s *state) []byte {
 		for _, d := range s.doubled {
 			b = appendU64(b, uint64(d.from), uint64(d.to))
 		}
-		return appendHistory(b, s.history)
+		if b = appendHistory(b, s.history); s.turn > 0 {
+			b = appendU64(b, s.turn)
+		}
+		return b
 	})
 }
 
@@ -321,6 +325,11 @@ func (s *state) parseLink(b []byte) error {
 		s.doubled = append(s.doubled, span{r.seq(), r.seq()})
 	}
 	s.history = r.history()
+	if s.turn = 0; r.err == nil && len(r.b) > 0 {
+		if s.turn = r.u64(); s.turn == 0 {
+			r.fail("its turn is 0")
+		}
+	}
 	if r.err == nil && s.epoch.IsZero() {
 		r.fail("its epoch is zero")
 	}

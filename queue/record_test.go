@@ -93,6 +93,27 @@ func TestGoldenRecords(t *testing.T) {
 	}
 }
 
+// A stream that has had a turn says so behind the rest; others have nothing there.
+func TestTheTurnIsBehindTheLink(t *testing.T) {
+	with := sampleState
+	with.turn = 7
+	plain, b := goldenBytes(t, "link"), appendLink(nil, &with)
+	if want := string(plain[:len(plain)-4]) + "\x00\x00\x00\x00\x00\x00\x00\x07"; string(b[:len(b)-4]) != want {
+		t.Errorf("got %x, want %x", b, want)
+	}
+	var s state
+	if err := s.parseLink(b); err != nil || s.turn != 7 {
+		t.Errorf("turn %d, %v", s.turn, err)
+	}
+	if err := s.parseLink(plain); err != nil || s.turn != 0 {
+		t.Errorf("without one: turn %d, %v", s.turn, err)
+	}
+	none := appendRecord(nil, 'l', func(b []byte) []byte { return append(append(b, plain[5:len(plain)-4]...), make([]byte, 8)...) })
+	if err := s.parseLink(none); !isDamage(err) {
+		t.Errorf("a turn of 0: %v", err)
+	}
+}
+
 func TestGoldenNames(t *testing.T) {
 	s := segment{3, 1234567}
 	const name = "0000000003-00000000000001234567.seg"

@@ -57,6 +57,9 @@ func (q *Queue) recover(ctx context.Context) error {
 	s := &c.state
 	inc := wire.Incarnation{ID: wire.NewID()}
 	s.history = s.history.Begin(inc, s.next)
+	if len(segs) == 0 && q.cfg.strand != nil {
+		s.turn = q.cfg.strand.turn
+	}
 	s.clean, s.commit, s.letter = false, c.first(), s.dead-uint64(len(c.letters))
 	c.silent = true
 	q.clock.begin(s.anchor, s.age)

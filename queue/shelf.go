@@ -1,13 +1,11 @@
 package queue
 
 import (
-	"context"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
 
 	"github.com/fieldpost/fieldpost/internal/durable"
-	"github.com/fieldpost/fieldpost/wire"
 )
 
 // shelf is which dead letters are kept, as far as the writer has looked.
@@ -82,46 +80,4 @@ func (q *Queue) sweep() {
 			q.log.Warn("a file of dead letters stays", "file", path, "error", err)
 		}
 	}
-}
-
-// inherit takes the dead letters of a stream that goes. Those it has already,
-// from an attempt that was cut short, it takes only once.
-func (q *Queue) inherit(ctx context.Context, from *Queue) error {
-	now := from.snapshot()
-	var list []letter
-	err := from.files.letters(&now, 0, func(l *letter) error {
-		list = append(list, *l)
-		return nil
-	})
-	if err != nil || len(list) == 0 {
-		return err
-	}
-	type place struct {
-		epoch wire.Epoch
-		n     wire.Seq
-	}
-	have := map[place]bool{}
-	mine := q.snapshot()
-	err = q.files.letters(&mine, 0, func(l *letter) error {
-		have[place{l.epoch, l.n}] = true
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return q.do(ctx, func(c *change) (bool, error) {
-		for _, l := range list {
-			if have[place{l.epoch, l.n}] {
-				continue
-			}
-			l.ordinal = c.state.dead
-			c.state.dead++
-			c.letters = append(c.letters, l)
-			c.drops = true
-		}
-		if len(c.letters) > 0 {
-			q.evict(&c.state, c.letters)
-		}
-		return len(c.letters) > 0, nil
-	})
 }

@@ -2,20 +2,16 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
+	"slices"
 	"time"
 
-	"github.com/fieldpost/fieldpost/internal/durable"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-// A lane has at most so many streams besides the one that takes puts, drained ones
-// included: fewer where it may have few bytes on disk. While none of them can go,
-// no other is begun.
+// A lane has at most so many streams besides the one that takes puts: fewer where
+// it may have few bytes on disk. While all of them have a backlog, new messages
+// wait behind what has piled up.
 const (
 	maxBacklogs  = 8
 	bytesBacklog = 512 << 10
@@ -25,8 +21,7 @@ const (
 // lane that goes live first keeps so much free for the next one.
 const streamRoom = minSegmentSize
 
-// backlogs is how many streams the lane may have besides the one that takes puts:
-// at least the first, which never goes, and one that can.
+// backlogs is how many streams the lane may have besides the one that takes puts.
 func (cfg *Config) backlogs() int {
 	if cfg.MaxBytes > 0 {
 		return int(min(maxBacklogs, max(2, cfg.MaxBytes/bytesBacklog)))
@@ -40,69 +35,6 @@ func (cfg *Config) reserve() int64 {
 		return streamRoom
 	}
 	return 0
-}
-
-// A stream that is drained stays for as long as its place is not needed: should
-// the store be set back, it sends again what it has, and declares the rest (rule
-// 3). What is gone can declare nothing.
-
-// past is what the streams were that are gone; file removed. Writing it is what
-// removes them, their folders go later.
-type past struct {
-	Format      int                    `json:"format"`
-	Upto        uint64                 `json:"upto"` // the number of the last one
-	Accepted    uint64                 `json:"accepted"`
-	Dropped     map[wire.Reason]uint64 `json:"dropped,omitempty"`
-	DeadLetters uint64                 `json:"dead_letters,omitempty"`
-	LettersLost uint64                 `json:"letters_lost,omitempty"`
-	Forks       uint64                 `json:"forks,omitempty"`
-	RolledBack  uint64                 `json:"rolled_back,omitempty"`
-	Relabelled  uint64                 `json:"relabelled,omitempty"`
-}
-
-const (
-	pastFile   = "removed"
-	pastFormat = 1
-)
-
-// readStreams returns which streams a lane had, and which folders it has besides
-// the first: of streams, and up to past.Upto those that are to be deleted.
-func readStreams(lane string) (p past, numbers []uint64, err error) {
-	if numbers, err = listStreams(lane); err != nil {
-		return past{}, nil, err
-	}
-	if p, err = readPast(lane); err != nil {
-		return past{}, nil, err
-	}
-	var found []uint64
-	for _, n := range numbers {
-		ok, err := begun(lane, n)
-		if err != nil {
-			return past{}, nil, err
-		}
-		if ok || n <= p.Upto {
-			found = append(found, n)
-		}
-	}
-	return p, found, nil
-}
-
-func readPast(lane string) (p past, err error) {
-	path := filepath.Join(lane, streamsFolder, pastFile)
-	b, err := os.ReadFile(path)
-	switch {
-	case isNotExist(err):
-		return past{Format: pastFormat}, nil
-	case err != nil:
-		return past{}, err
-	}
-	if err := json.Unmarshal(b, &p); err != nil {
-		return past{}, fmt.Errorf("%s: %w", path, err)
-	}
-	if p.Format != pastFormat {
-		return past{}, fmt.Errorf("%s: format %d, this program knows %d", path, p.Format, pastFormat)
-	}
-	return p, nil
 }
 
 // alive notes that a link asks or tells something.
@@ -145,39 +77,76 @@ func (q *Queue) waited(ctx context.Context, d time.Duration) (old bool, err erro
 }
 
 // errManyBacklogs: no place is free for another stream.
-var errManyBacklogs = errors.New("the lane has as many older streams as it may, and none of them can go yet")
+var errManyBacklogs = errors.New("all streams that the lane may have still have a backlog")
 
-// split begins another stream, which takes puts from now on, and returns its
-// resume. The stream that took them until now only drains. Which stream takes
-// puts is told by the folders alone, so a crash at any instant leaves a lane
-// that is whole: before the new stream's folder is there, nothing has happened;
-// afterwards the next opening takes it up.
-func (l *Lane) split(ctx context.Context, store wire.StoreID) (wire.Resume, error) {
+// split gives another stream the turn to take puts: one that is drained, else a
+// new one, whose resume it returns. The stream that took them until now only
+// drains. Whose turn it is lies in the streams' states, the highest counts; so a
+// crash at any instant leaves a lane that is whole: before the commit that gives
+// the turn, or the name of the new stream's first segment, nothing has happened.
+//
+// A stream is never removed: what is gone could declare nothing to a store that
+// was set back (rule 3).
+func (l *Lane) split(ctx context.Context, store wire.StoreID) (begun []wire.Resume, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closing {
-		return wire.Resume{}, ErrClosed
+		return nil, ErrClosed
 	}
-	old := l.live()
+	old, turn, number := l.live(), uint64(0), uint64(0)
 	if err := old.q.cramped(); err != nil {
-		return wire.Resume{}, err
+		return nil, err
 	}
-	if len(l.list()) > l.cfg.backlogs() {
-		if err := l.remove(ctx); err != nil {
-			return wire.Resume{}, err
+	for _, s := range l.list() {
+		turn, number = max(turn, s.q.snapshot().turn+1), max(number, s.number+1)
+	}
+	var s *strand
+	for _, o := range l.list() {
+		if o == old {
+			continue
+		}
+		if ok, err := o.q.takeTurn(ctx, turn); err != nil {
+			return nil, err
+		} else if ok {
+			s = o
+			break
 		}
 	}
-	s, err := l.open(ctx, max(old.number, l.past.Upto)+1)
-	if err != nil {
-		return wire.Resume{}, err
+	if s == nil {
+		if len(l.list()) > l.cfg.backlogs() {
+			return nil, errManyBacklogs
+		}
+		if s, err = l.open(ctx, number, turn); err != nil {
+			return nil, err
+		}
+		if begun, err = s.q.Welcome(ctx, store, s.q.Streams(), []wire.Match{{}}); err != nil {
+			return nil, errors.Join(err, s.q.Close())
+		}
+		if s.q.snapshot().turn < turn { // what an attempt has left that failed
+			if ok, err := s.q.takeTurn(ctx, turn); err != nil || !ok {
+				return nil, errors.Join(errManyBacklogs, err, s.q.Close())
+			}
+		}
 	}
-	resumes, err := s.q.Welcome(ctx, store, s.q.Streams(), []wire.Match{{}})
-	if err != nil {
-		return wire.Resume{}, errors.Join(err, s.q.Close())
-	}
-	l.append(s)
-	l.log.Warn("what has piled up follows as a backlog; new messages go ahead of it in a new epoch", "backlog", old.q.Stats().Backlog, "epoch", resumes[0].Epoch, "stream", s.number)
-	return resumes[0], nil
+	l.arrange(append(slices.DeleteFunc(slices.Clone(l.list()), func(o *strand) bool { return o == s }), s))
+	l.log.Warn("what has piled up follows as a backlog; new messages go ahead of it in another epoch",
+		"backlog", old.q.Stats().Backlog, "epoch", s.q.snapshot().epoch, "stream", s.number, "new", len(begun) > 0)
+	return begun, nil
+}
+
+// takeTurn makes durable that the stream takes puts from now on, if it has no
+// backlog: the store has everything. It is called after a welcome.
+func (q *Queue) takeTurn(ctx context.Context, turn uint64) (ok bool, err error) {
+	err = q.do(ctx, func(c *change) (bool, error) {
+		q.mu.Lock()
+		ok = q.welcomed && !q.stopped && q.settled() >= c.state.next-1
+		q.mu.Unlock()
+		if ok {
+			c.state.turn, c.link = turn, true
+		}
+		return ok, nil
+	})
+	return ok, err
 }
 
 // cramped returns why the lane must not grow now, nil if it may.
@@ -188,71 +157,4 @@ func (q *Queue) cramped() error {
 		return q.failing
 	}
 	return q.low
-}
-
-// remove deletes the oldest stream but the first, if it is of no more use: all
-// of it is acked, durably, by a store that has it, and no copy of a damaged file
-// is in its folder. Its dead letters go to the stream that takes puts. The caller
-// holds mu.
-func (l *Lane) remove(ctx context.Context) error {
-	s := l.list()[1]
-	if s.puts.Load() > 0 {
-		return errManyBacklogs
-	}
-	if done, err := s.q.finished(ctx); err != nil || !done {
-		return errors.Join(errManyBacklogs, err)
-	}
-	st := s.q.Stats()
-	if st.Quarantined > 0 {
-		return fmt.Errorf("%w: see the folder %s", errManyBacklogs, filepath.Join(s.q.cfg.Dir, quarantine))
-	}
-	if err := l.live().q.inherit(ctx, s.q); err != nil {
-		return errors.Join(errManyBacklogs, err)
-	}
-	p := l.past
-	p.add(&st)
-	p.Upto = s.number
-	b, err := json.Marshal(p)
-	if err == nil {
-		err = durable.WriteFile(filepath.Join(l.cfg.Dir, streamsFolder, pastFile), append(b, '\n'), 0o600)
-	}
-	if err != nil { // it may be written all the same: then the next opening goes on from here
-		return errors.Join(errManyBacklogs, err)
-	}
-	l.past = p
-	list := append([]*strand{l.list()[0]}, l.list()[2:]...)
-	l.all.Store(&list)
-	l.log.Info("a stream that is delivered gives its place to another", "stream", s.number, "epoch", st.Epoch, "numbers", st.Next-1)
-	err = s.q.Close()
-	if err == nil {
-		err = removeStream(l.cfg.Dir, s.number)
-	}
-	if err != nil {
-		l.log.Warn("a stream that is delivered is removed; its folder goes with the next opening", "stream", s.number, "error", err)
-	}
-	return nil
-}
-
-// finished reports whether nothing is left to do for the stream, and that is on
-// disk. It is called after a welcome.
-func (q *Queue) finished(ctx context.Context) (bool, error) {
-	err := q.do(ctx, func(c *change) (bool, error) { return c.state.acked() == c.state.next-1, nil })
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	done := q.welcomed && q.behind == 0 && q.waiting == nil && q.taken.count == 0 && q.shown.acked() == q.shown.next-1
-	return done && err == nil, err
-}
-
-// add counts a stream that goes.
-func (p *past) add(st *Stats) {
-	total := Stats{Dropped: map[wire.Reason]uint64{}}
-	p.fill(&total)
-	total.count(st)
-	p.Accepted, p.Dropped, p.DeadLetters, p.LettersLost = total.Accepted, total.Dropped, total.DeadLetters, total.LettersLost
-	p.Forks, p.RolledBack, p.Relabelled = total.Forks, total.RolledBack, total.Relabelled
-}
-
-// fill adds what p has counted to st.
-func (p *past) fill(st *Stats) {
-	st.count(&Stats{Accepted: p.Accepted, Dropped: p.Dropped, DeadLetters: p.DeadLetters, LettersLost: p.LettersLost, Forks: p.Forks, RolledBack: p.RolledBack, Relabelled: p.Relabelled})
 }

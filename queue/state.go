@@ -25,6 +25,7 @@ type state struct {
 	forks      uint64   // new epochs made by a welcome
 	rolledBack uint64   // relabellings made by a welcome, because memory went back
 	relabelled uint64   // numbers that were given another incarnation
+	turn       uint64   // of a lane's streams the one with the highest takes puts
 
 	// Record "drops": changes with a drop and when its numbers are gone.
 	tombs   []tombstone // of numbers from oldest on, ascending, none overlap

@@ -42,6 +42,8 @@ type Stats struct {
 
 	Stopped bool  // by a run of refusals: nothing is sent
 	Failing error // why nothing can be stored at the moment, nil if it can
+
+	turn uint64 // of the stream, in its lane
 }
 
 // Stats returns the lane's figures. It may read one batch from disk, for
@@ -66,7 +68,7 @@ func (q *Queue) Stats() Stats {
 }
 
 func (s *state) fill(st *Stats, acked wire.Seq) {
-	st.Epoch, st.Store = s.epoch, s.store
+	st.Epoch, st.Store, st.turn = s.epoch, s.store, s.turn
 	st.Oldest, st.Next, st.Acked, st.Accepted = s.oldest, s.next, acked, s.accepted
 	st.Backlog = s.backlog(acked)
 	st.Dropped = map[wire.Reason]uint64{}

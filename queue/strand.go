@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
-
-	"github.com/fieldpost/fieldpost/internal/durable"
 )
 
 // strand is one stream of a lane, and what the others ask it without waiting for
@@ -18,10 +16,10 @@ type strand struct {
 	// Static.
 	lane   *Lane
 	number uint64 // 0: the lane's own folder
+	turn   uint64 // with which it begins, if it is new
 	q      *Queue
 
-	puts    atomic.Int64  // calls that may still put something
-	retired atomic.Bool   // a newer one takes puts
+	retired atomic.Bool   // another one takes puts
 	used    atomic.Int64  // bytes of its files
 	held    atomic.Uint64 // messages that are not acked, if the lane counts them
 }
@@ -40,9 +38,8 @@ func begun(lane string, number uint64) (bool, error) {
 	return len(segs) > 0, err
 }
 
-// listStreams returns the numbers of the streams that have a folder, but the
-// first, ascending.
-func listStreams(lane string) (numbers []uint64, err error) {
+// readStreams returns the numbers of a lane's streams but the first, ascending.
+func readStreams(lane string) (numbers []uint64, err error) {
 	entries, err := os.ReadDir(filepath.Join(lane, streamsFolder))
 	if isNotExist(err) {
 		return nil, nil
@@ -52,44 +49,19 @@ func listStreams(lane string) (numbers []uint64, err error) {
 	}
 	for _, e := range entries {
 		n, err := strconv.ParseUint(e.Name(), 10, 64)
-		if err == nil && n > 0 && e.IsDir() && filepath.Base(streamDir(lane, n)) == e.Name() {
+		if err != nil || n == 0 || !e.IsDir() || filepath.Base(streamDir(lane, n)) != e.Name() {
+			continue
+		}
+		ok, err := begun(lane, n)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			numbers = append(numbers, n)
 		}
 	}
 	slices.Sort(numbers)
 	return numbers, nil
-}
-
-// removeStream deletes a stream's folder. Whatever is left of it by a crash is
-// deleted by the next call.
-func removeStream(lane string, number uint64) error {
-	dir := streamDir(lane, number)
-	if err := removeTree(dir); err != nil {
-		return err
-	}
-	return durable.SyncDir(filepath.Dir(dir))
-}
-
-func removeTree(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !isNotExist(err) {
-		return err
-	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if e.IsDir() {
-			err = removeTree(path)
-		} else {
-			err = durable.RemoveFile(path)
-		}
-		if err != nil && !isNotExist(err) {
-			return err
-		}
-	}
-	if err := durable.RemoveFile(dir); err != nil && !isNotExist(err) {
-		return err
-	}
-	return nil
 }
 
 // note tells the lane's other streams what this one has by now.
@@ -141,7 +113,7 @@ func (s *strand) others() (used int64, held uint64) {
 	return used, held
 }
 
-// yield has the older streams, the oldest first, give messages up (DropOldest)
+// yield has the streams before this one, in their order, give messages up (DropOldest)
 // until they have freed bytes on disk and count messages, if they have so much.
 // It returns what they have freed.
 func (s *strand) yield(bytes int64, count uint64) (freed int64, fewer uint64) {

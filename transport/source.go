@@ -13,7 +13,7 @@ type Timekeeper interface {
 	Confirm(ctx context.Context, collector time.Time) error
 }
 
-// LiveFirst is a source whose newest stream may go ahead of the others: they get
+// LiveFirst is a source whose last stream may go ahead of the others: they get
 // what it leaves, and at least their share.
 type LiveFirst interface {
 	// Ahead returns the epoch of the stream that goes ahead, false if they follow one
@@ -35,7 +35,8 @@ type Source interface {
 	// welcome.
 	Store() wire.StoreID
 
-	// Streams returns the lane's streams for a hello, oldest first, at least one.
+	// Streams returns the lane's streams for a hello, in the order in which they
+	// follow one another, at least one.
 	// The caller owns the result.
 	Streams() []wire.StreamState
 

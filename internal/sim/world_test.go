@@ -104,8 +104,8 @@ func (l logWriter) Write(b []byte) (int, error) {
 	if bytes.Contains(b, []byte("follows as a backlog")) {
 		l.w.saw("live first: new messages go ahead of a backlog")
 	}
-	if bytes.Contains(b, []byte("a stream that is delivered gives its place to another")) {
-		l.w.saw("live first: a removed stream")
+	if bytes.Contains(b, []byte("follows as a backlog")) && bytes.Contains(b, []byte("new=false")) {
+		l.w.saw("live first: a drained stream takes puts again")
 	}
 	l.w.note("    %s: %s", l.who, bytes.TrimSpace(b))
 	if bytes.Contains(b, []byte("what was given up had reached the store before")) {
