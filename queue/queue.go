@@ -81,6 +81,7 @@ type Queue struct {
 	raw        []byte           // scratch: the records of one batch
 	packed     []byte           // scratch: one batch, while it is compressed
 	shelf      shelf            // which dead letters are kept
+	removals   sync.WaitGroup   // of files that are deleted behind the writer's back
 	closeErr   error            // read after ended
 
 	mu           sync.Mutex

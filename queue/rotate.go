@@ -188,10 +188,19 @@ func (q *Queue) unlink(gone []segment) {
 	q.ballast.again = time.Time{} // there may be room now
 	for _, s := range gone {
 		q.weigh(s, 0)
-		if err := durable.RemoveFile(q.files.path(s)); err != nil && !isNotExist(err) {
-			q.log.Warn("a segment that is not needed any more stays", "segment", s.name(), "error", err)
+	}
+	remove := func() {
+		for _, s := range gone {
+			if err := durable.RemoveFile(q.files.path(s)); err != nil && !isNotExist(err) {
+				q.log.Warn("a segment that is not needed any more stays", "segment", s.name(), "error", err)
+			}
 		}
 	}
+	if q.cfg.MaxBytes > 0 || q.failed() != nil || q.low != nil {
+		remove() // the room is needed
+		return
+	}
+	q.removals.Go(remove) // it takes a file system some 20 ms to give 64 MiB back: puts need not wait for that
 }
 
 // readLetters reads all dead letters of a file.

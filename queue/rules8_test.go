@@ -221,9 +221,7 @@ func TestRule12DroppedSegmentsGo(t *testing.T) {
 	if _, err := l.Drop(context.Background(), segs[1].first, segs[2].first-1, wire.ReasonOverflow); err != nil {
 		t.Fatal(err)
 	}
-	if len(l.files()) != 3 {
-		t.Errorf("files %v: the bytes of what was dropped stay", l.files())
-	}
+	l.waitFor("the bytes of what was dropped being gone", func(Stats) bool { return len(l.files()) == 3 })
 	check := func() {
 		t.Helper()
 		got := l.drain(1)
@@ -276,9 +274,9 @@ func TestRule12MissingSegment(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.open()
-	if slices.Contains(l.files(), segs[1].name()) || l.Stats().Quarantined != 1 {
-		t.Errorf("files %v, %d in quarantine", l.files(), l.Stats().Quarantined)
-	}
+	l.waitFor("the file in quarantine alone", func(st Stats) bool {
+		return !slices.Contains(l.files(), segs[1].name()) && st.Quarantined == 1
+	})
 	if again := l.drain(1); fmt.Sprint(again) != fmt.Sprint(got) {
 		t.Error("the file was taken back after its tombstone")
 	}

@@ -407,6 +407,7 @@ func (q *Queue) shut() error {
 		c.state.clean, c.silent = true, true
 		err = q.commit(c)
 	}
+	q.removals.Wait()
 	if cerr := q.files.close(); err == nil && cerr != nil {
 		err = fmt.Errorf("queue %s: %w", q.cfg.Dir, cerr)
 	}
