@@ -41,7 +41,7 @@ func deadLetter(lane wire.Lane, l *queue.Letter) DeadLetter {
 // What cannot be read is left out, and said in the error. yield must not call the
 // agent's methods for dead letters.
 func (a *Agent) DeadLetters(ctx context.Context, lane string, from LetterID, yield func(DeadLetter) error) error {
-	q, err := a.laneOfLetters(lane)
+	q, err := a.existing(lane)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (a *Agent) DeadLetters(ctx context.Context, lane string, from LetterID, yie
 // doubles one. The errors are ErrNoLetter, ErrUnknownLane, and those of Send; after
 // any of them nothing was done for the stream that it names.
 func (a *Agent) RetryDeadLetters(ctx context.Context, lane string, ids ...LetterID) error {
-	q, err := a.laneOfLetters(lane)
+	q, err := a.existing(lane)
 	if err != nil {
 		return err
 	}
@@ -63,15 +63,15 @@ func (a *Agent) RetryDeadLetters(ctx context.Context, lane string, ids ...Letter
 // DiscardDeadLetters forgets dead letters of a lane for good. The errors are those
 // of RetryDeadLetters.
 func (a *Agent) DiscardDeadLetters(ctx context.Context, lane string, ids ...LetterID) error {
-	q, err := a.laneOfLetters(lane)
+	q, err := a.existing(lane)
 	if err != nil {
 		return err
 	}
 	return q.Discard(ctx, ids...)
 }
 
-// laneOfLetters returns a lane, also one that is being drained.
-func (a *Agent) laneOfLetters(lane string) (*queue.Lane, error) {
+// existing returns a lane that the agent has, also one that is being drained.
+func (a *Agent) existing(lane string) (*queue.Lane, error) {
 	if !a.accepting.Load() {
 		return nil, ErrClosed
 	}

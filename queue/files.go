@@ -26,7 +26,8 @@ type files struct {
 	lane wire.Lane
 	look bool // only look: nothing is changed in the folder
 
-	agent wire.AgentID // if look
+	search bool         // if look: damaged files are searched for what is left
+	agent  wire.AgentID // if look
 
 	mu       sync.Mutex
 	segs     []segment           // ascending; the last one is the tail
@@ -151,7 +152,7 @@ func (fs *files) readSegment(s *state, i int, n wire.Seq) (blocks []block, err e
 	case err != nil:
 		return nil, err
 	}
-	if !f.fetched {
+	if shared := fs.look && i == len(fs.segs)-1; !shared && !f.fetched { // a tail may be the writer's
 		f.fetched = true
 		prefetch(f.os)
 	}
@@ -245,10 +246,13 @@ func verify(s *state, lane wire.Lane, data []byte) (block, error) {
 // handle returns segment i opened.
 func (fs *files) handle(i int) (*file, error) {
 	if i == len(fs.segs)-1 {
-		if err := fs.tail.broken(); err != nil {
+		err := fs.tail.broken()
+		if err == nil {
+			return fs.tail, nil
+		}
+		if !fs.look {
 			return nil, fmt.Errorf("%w: %w", errTailLost, err)
 		}
-		return fs.tail, nil
 	}
 	seg := fs.segs[i]
 	k := slices.IndexFunc(fs.open, func(f *file) bool { return f.ordinal == seg.ordinal })

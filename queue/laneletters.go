@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 )
 
 // LetterID names a dead letter of a lane. Its text form is the ordinal, or
@@ -15,28 +13,18 @@ type LetterID struct {
 	Ordinal uint64 // in it, from 0
 }
 
-func (id LetterID) String() string {
-	if id.Stream == 0 {
-		return strconv.FormatUint(id.Ordinal, 10)
-	}
-	return fmt.Sprintf("%d.%d", id.Stream, id.Ordinal)
-}
+func (id LetterID) String() string { return pair(id.Stream, id.Ordinal) }
 
 // MarshalText returns the text form.
 func (id LetterID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
 // UnmarshalText reads the text form.
 func (id *LetterID) UnmarshalText(b []byte) error {
-	stream, ordinal, two := strings.Cut(string(b), ".")
-	if !two {
-		stream, ordinal = "0", stream
-	}
-	var err, err2 error
-	id.Stream, err = strconv.ParseUint(stream, 10, 64)
-	id.Ordinal, err2 = strconv.ParseUint(ordinal, 10, 64)
-	if err = errors.Join(err, err2); err != nil || id.String() != string(b) {
+	stream, ordinal, err := parsePair(b)
+	if err != nil {
 		return fmt.Errorf("dead letter %.40q: want a number, as 7 or 2.7", b)
 	}
+	*id = LetterID{stream, ordinal}
 	return nil
 }
 

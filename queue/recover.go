@@ -210,19 +210,28 @@ func (r *recovery) open(seg segment) (*file, head, state, error) {
 		return nil, head{}, state{}, err
 	}
 	h, s, err := f.load()
-	switch {
-	case err != nil:
-	case h.agent != r.agent:
-		err = fmt.Errorf("%w: of agent %q, not %q", ErrForeign, h.agent, r.agent)
-	case h.lane != r.lane:
-		err = fmt.Errorf("%w: of lane %q, not %q", ErrForeign, h.lane, r.lane)
-	case h.ordinal != seg.ordinal || h.first != seg.first:
-		err = &damage{f.path, fmt.Errorf("its head says %s", segment{h.ordinal, h.first}.name())}
-	default:
+	if err == nil {
+		err = h.belongs(f, r.agent, r.lane)
+	}
+	if err == nil {
 		return f, h, s, nil
 	}
 	f.close()
 	return nil, head{}, state{}, err
+}
+
+// belongs returns an error unless a file is what its head says, and the lane's:
+// [ErrForeign], or damage.
+func (h *head) belongs(f *file, agent wire.AgentID, lane wire.Lane) error {
+	switch {
+	case h.agent != agent:
+		return fmt.Errorf("%w: %s is of agent %q, not %q", ErrForeign, filepath.Base(f.path), h.agent, agent)
+	case h.lane != lane:
+		return fmt.Errorf("%w: %s is of lane %q, not %q", ErrForeign, filepath.Base(f.path), h.lane, lane)
+	case h.ordinal != f.ordinal || h.first != f.first:
+		return &damage{f.path, fmt.Errorf("its head says %s", segment{h.ordinal, h.first}.name())}
+	}
+	return nil
 }
 
 // adopt takes the newest file's state. Unless the lane was closed in order, its

@@ -146,7 +146,7 @@ func (e *extent) load(path string) ([]byte, error) {
 func (fs *files) salvage(s *state, i int, g *gap) ([]block, error) {
 	seg, path := fs.segs[i], fs.path(fs.segs[i])
 	found, ok := fs.salvaged[seg.ordinal]
-	if fs.look {
+	if fs.look && !fs.search {
 		return nil, g
 	}
 	if !ok {
@@ -155,11 +155,13 @@ func (fs *files) salvage(s *state, i int, g *gap) ([]block, error) {
 		if fs.salvaged == nil {
 			fs.salvaged = map[uint64][]extent{}
 		}
-		if err != nil && fs.try(seg.ordinal) < 2*salvageTries {
-			return nil, fmt.Errorf("segment %s cannot be read now: %w", path, err)
-		}
-		if err := keepCopy(fs.dir, seg.name()); err != nil {
-			return nil, fmt.Errorf("segment %s is damaged (%w) and no copy of it could be kept: %w", path, g, err)
+		if !fs.look { // for one who only looks, what cannot be read now is not there
+			if err != nil && fs.try(seg.ordinal) < 2*salvageTries {
+				return nil, fmt.Errorf("segment %s cannot be read now: %w", path, err)
+			}
+			if err := keepCopy(fs.dir, seg.name()); err != nil {
+				return nil, fmt.Errorf("segment %s is damaged (%w) and no copy of it could be kept: %w", path, g, err)
+			}
 		}
 		fs.salvaged[seg.ordinal] = found
 	}

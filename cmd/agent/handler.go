@@ -34,6 +34,7 @@ func handler(a *agent.Agent) http.Handler {
 		return struct{}{}, refusal(a.Send(ctx, m.agent()))
 	}))
 	addLetters(mux, a)
+	addHeld(mux, a)
 	return mux
 }
 

@@ -94,7 +94,7 @@ func status(ctx context.Context, dir string) (agent.Status, error) {
 		if again, err := askStatus(ctx, dir); err == nil {
 			return again, nil
 		}
-		return st, withCode(fmt.Errorf("%w: the program that has it embeds the agent without a control socket; ask that program", err))
+		return st, withCode(withoutSocket(err))
 	}
 	return st, withCode(err)
 }
