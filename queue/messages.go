@@ -33,11 +33,6 @@ func (id *MessageID) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Before reports whether id comes before other in the lane.
-func (id MessageID) Before(other MessageID) bool {
-	return id.Stream < other.Stream || id.Stream == other.Stream && id.Number < other.Number
-}
-
 // pair is how people name something of a stream.
 func pair(stream, n uint64) string {
 	if stream == 0 {
@@ -101,25 +96,20 @@ func (v *view) items(ctx context.Context, q *Queue, n wire.Seq, acked bool, yiel
 	return nil
 }
 
-// Messages hands what the lane holds to yield, from one place on, stream by stream,
-// in order: messages, and for what is dropped or cannot be read an [Item] that says
+// Messages hands what the lane holds to yield, from one place on, stream by stream in
+// the order of their numbers, each in order: messages, and for what is dropped or cannot be read an [Item] that says
 // so. Without acked it leaves out what a store has acked; with it that is handed
 // out too, as far as it is still on disk. It shows synced state only, and changes
 // nothing. What is put meanwhile may be missing, what is acked meanwhile be there.
 //
 // An error of yield ends it and is returned; so is ctx's.
 func (l *Lane) Messages(ctx context.Context, from MessageID, acked bool, yield func(Item) error) error {
-	for _, s := range l.list() {
+	for _, s := range l.numbered() {
 		if s.number < from.Stream {
 			continue
 		}
 		v := s.q.view(s.number)
-		err := v.items(ctx, s.q, from.in(s.number), acked, func(it Item) error {
-			if it.Trouble != nil && l.without(s) { // it was removed meanwhile: all of it was acked
-				return nil
-			}
-			return yield(it)
-		})
+		err := v.items(ctx, s.q, from.in(s.number), acked, yield)
 		v.close()
 		if stop := (*stopped)(nil); errors.As(err, &stop) {
 			return stop.cause
@@ -149,19 +139,16 @@ func ReadMessages(ctx context.Context, cfg Config, from MessageID, acked bool, y
 	})
 }
 
-// eachAtRest calls f with each stream of a lane that no process has open, oldest
-// first. Its error says what is wrong with files, besides what f returns; a
+// eachAtRest calls f with each stream of a lane that no process has open, in the order
+// of their numbers. Its error says what is wrong with files, besides what f returns; a
 // [*stopped] of f ends it, and its cause is returned.
 func eachAtRest(cfg *Config, f func(*view) error) error {
-	p, numbers, err := readStreams(cfg.Dir)
+	numbers, err := readStreams(cfg.Dir)
 	var errs []error
-	if err != nil { // the streams that are gone cannot be told from others
+	if err != nil {
 		errs = append(errs, fmt.Errorf("queue %s: %w", cfg.Dir, err))
 	}
 	for _, n := range append([]uint64{0}, numbers...) {
-		if n > 0 && n <= p.Upto {
-			continue
-		}
 		dir := cfg.Dir
 		if n > 0 {
 			dir = streamDir(cfg.Dir, n)

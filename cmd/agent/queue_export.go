@@ -23,10 +23,11 @@ func exportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export",
 		Short: "Print what is not delivered, as lines of JSON",
-		Long: `Prints the messages of all lanes, or of one, that no collector has acked, in the order
-in which they will be delivered, one JSON object a line: agent, lane, epoch, seq, time,
-topic, headers, body; body_base64 instead of body where it is not valid UTF-8. The
-collector's export has the same, and the time at which it received each.
+		Long: `Prints the messages of all lanes, or of one, that no collector has acked, one JSON
+object a line: agent, lane, epoch, seq, time, topic, headers, body; body_base64 instead
+of body where it is not valid UTF-8. The collector's export has the same, and the time at
+which it received each. Within a lane and an epoch the lines come in the order in which
+they were sent.
 
 It works on a folder whose agent runs, and on one whose agent does not, changes
 nothing, and frees nothing: what is printed is delivered all the same. What is
