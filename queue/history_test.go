@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 
 	"github.com/fieldpost/fieldpost/wire"
@@ -98,7 +99,7 @@ func randomHistory(t *testing.T, seed uint64, steps int) {
 		}
 		err := l.Put(context.Background(), list...)
 		l.faults.disarm()
-		if errors.Is(err, ErrFull) && fail == errRoom {
+		if errors.Is(err, ErrFull) && fail != nil && isSpace(fail) {
 			return
 		}
 		if err != nil {
@@ -126,7 +127,7 @@ func randomHistory(t *testing.T, seed uint64, steps int) {
 			put([]point{beforeCommit, afterCommit}[r.IntN(2)], errDisk)
 		case k < 8:
 			what = "put, disk full"
-			put(beforeCommit, errRoom)
+			put(beforeCommit, []error{errRoom, syscall.EDQUOT}[r.IntN(2)])
 		case k < 11:
 			if m.store.IsZero() {
 				continue

@@ -142,7 +142,7 @@ func TestExitCodes(t *testing.T) {
 // Every error of the agent has its exit code, straight and over the socket.
 func TestOutcomes(t *testing.T) {
 	for err, want := range map[error]daemon.Code{
-		agent.ErrFull: 75, errDiskFull: 75, agent.ErrInUse: 75, agent.ErrClosed: 75, agent.ErrUncertain: 76, agent.ErrIdentity: 78,
+		agent.ErrFull: 75, errDiskFull: 75, errQuota: 75, agent.ErrInUse: 75, agent.ErrClosed: 75, agent.ErrUncertain: 76, agent.ErrIdentity: 78,
 		agent.ErrUnknownLane: 78, agent.ErrDropped: 1, agent.ErrTooLarge: 1, agent.ErrNotAQueue: 1,
 		control.ErrNoAnswer: 76, context.DeadlineExceeded: 75, errors.New("other"): 1,
 		fmt.Errorf("%w: %w", agent.ErrUncertain, context.Canceled): 76,

@@ -31,6 +31,7 @@ var outcomes = []struct {
 	{control.ErrNoAnswer, "no-answer", daemon.Unknown, ""},
 	{agent.ErrFull, "full", daemon.TryLater, ""},
 	{errDiskFull, "disk-full", daemon.TryLater, ""},
+	{errQuota, "quota", daemon.TryLater, ""},
 	{agent.ErrInUse, "in-use", daemon.TryLater, ""},
 	{agent.ErrClosed, "closed", daemon.TryLater, ""},
 	{agent.ErrIdentity, "identity", daemon.BadConfig, ""},

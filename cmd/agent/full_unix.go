@@ -4,5 +4,8 @@ package main
 
 import "syscall"
 
-// errDiskFull is what the system says of a full disk.
-const errDiskFull = syscall.ENOSPC
+// What the system says of a full disk, and of a user who has used up a quota.
+const (
+	errDiskFull = syscall.ENOSPC
+	errQuota    = syscall.EDQUOT
+)

@@ -2,5 +2,8 @@ package main
 
 import "golang.org/x/sys/windows"
 
-// errDiskFull is what the system says of a full disk.
-const errDiskFull = windows.ERROR_DISK_FULL
+// What the system says of a full disk, and of a user who has used up a quota.
+const (
+	errDiskFull = windows.ERROR_DISK_FULL
+	errQuota    = windows.ERROR_DISK_QUOTA_EXCEEDED
+)

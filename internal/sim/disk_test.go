@@ -133,7 +133,7 @@ func (d *disk) fail(r *rand.Rand) {
 		f.kinds, kind = all[k:k+1], string(all[k])
 	}
 	if r.IntN(3) == 0 {
-		f.errno, f.kinds, kind = syscall.ENOSPC, []durable.Step{durable.Create, durable.Write}, "create, write"
+		f.errno, f.kinds, kind = []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT}[r.IntN(2)], []durable.Step{durable.Create, durable.Write}, "create, write"
 		if r.IntN(2) == 0 { // as file systems that allocate late
 			f.kinds, kind = append(f.kinds, durable.Sync), "create, write, sync"
 		}
@@ -153,10 +153,7 @@ func (d *disk) fail(r *rand.Rand) {
 }
 
 func name(e syscall.Errno) string {
-	if e == syscall.ENOSPC {
-		return "ENOSPC"
-	}
-	return "EIO"
+	return map[syscall.Errno]string{syscall.ENOSPC: "ENOSPC", syscall.EDQUOT: "EDQUOT", syscall.EIO: "EIO"}[e]
 }
 
 // arm orders a picture; done is closed when it has been taken.

@@ -15,7 +15,7 @@
 // A life is always the same script, of phases that have names. A dry life counts
 // the operations of each phase, by kind and by the kind of file; then each of
 // them, a [Target], fails in a life of its own, in each [Mode] that makes sense:
-// EIO, ENOSPC, EROFS or EMFILE, once or for a while, alone or with all others, not
+// EIO, ENOSPC, EDQUOT, EROFS or EMFILE, once or for a while, alone or with all others, not
 // done or done all the same.
 //
 // # What it proves

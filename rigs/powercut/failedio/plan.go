@@ -105,6 +105,7 @@ func (p Plan) String() string { return p.Target.String() + ": " + p.Mode.String(
 // room on a disk that is full, those that change something on one that has become
 // read-only.
 var together = map[syscall.Errno][]lossy.Kind{
+	syscall.EDQUOT: {lossy.OpWrite, lossy.OpCreate, lossy.OpMkdir, lossy.OpResize},
 	syscall.ENOSPC: {lossy.OpWrite, lossy.OpCreate, lossy.OpMkdir, lossy.OpResize},
 	syscall.EROFS: {lossy.OpWrite, lossy.OpCreate, lossy.OpMkdir, lossy.OpResize, lossy.OpSync, lossy.OpSyncDir, lossy.OpRename,
 		lossy.OpUnlink},
@@ -117,7 +118,7 @@ func modes(k lossy.Kind) []Mode {
 	case lossy.OpOpen:
 		list = append(list, Mode{Errno: syscall.EMFILE}, Mode{Errno: syscall.EMFILE, Lasting: true})
 	case lossy.OpWrite, lossy.OpCreate, lossy.OpMkdir, lossy.OpResize, lossy.OpSync:
-		list = append(list, Mode{Errno: syscall.ENOSPC}, Mode{Errno: syscall.ENOSPC, Lasting: true})
+		list = append(list, Mode{Errno: syscall.ENOSPC}, Mode{Errno: syscall.ENOSPC, Lasting: true}, Mode{Errno: syscall.EDQUOT, Lasting: true})
 	case lossy.OpRename:
 		list = append(list, Mode{Errno: syscall.ENOSPC})
 	}
