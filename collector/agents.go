@@ -26,6 +26,8 @@ type agent struct {
 	rtt   time.Duration
 	left  backlog // likewise
 	last  *Parting
+
+	contested time.Time // when another process took its id while its link was alive
 }
 
 // backlog is what an agent has announced and the store has not settled.
@@ -124,6 +126,9 @@ func (s *Server) welcomed(l *link, h *wire.Hello) {
 		a.live.SetInterval(now, l.interval)
 		a.live.Connected(now)
 		said = a.changes(now, said)
+	}
+	if old != nil && by != old.instance {
+		a.contested = now.Round(0)
 	}
 	s.mu.Unlock()
 	s.count.sessions.Add(1)

@@ -30,6 +30,10 @@ type AgentStatus struct {
 	BacklogBytes uint64        `json:"backlog_bytes"`        // as they lie in its queue
 	OldestAge    time.Duration `json:"oldest_age,omitempty"` // of the oldest of them, ns; 0: none, or not known
 
+	// When another process took the agent's id while its link was alive; zero: not
+	// since this server began. Once may be a restart, again are two agents of one id.
+	Contested time.Time `json:"contested,omitzero"`
+
 	Software string    `json:"software,omitempty"` // name and version of its program
 	Host     wire.Host `json:"host"`               // its machine
 }
@@ -38,7 +42,7 @@ type AgentStatus struct {
 func (a *agent) status(now time.Time) AgentStatus {
 	st := AgentStatus{
 		ID: a.id, State: a.live.State(), Since: a.live.Since().Round(0), Cause: a.live.Cause(),
-		Address: a.address, Seen: a.seen.Round(0), RTT: a.rtt, Software: a.software, Host: a.host,
+		Address: a.address, Seen: a.seen.Round(0), RTT: a.rtt, Contested: a.contested, Software: a.software, Host: a.host,
 	}
 	left := a.left
 	if l := a.link; l != nil {

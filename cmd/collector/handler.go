@@ -5,14 +5,25 @@ import (
 	"net/http"
 
 	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/collector/journal"
+	"github.com/fieldpost/fieldpost/collector/ledger"
 	"github.com/fieldpost/fieldpost/internal/control"
+	"github.com/fieldpost/fieldpost/wire"
 )
 
 // handler answers the commands that reach the daemon.
-func handler(srv *collector.Server) http.Handler {
+func handler(srv *collector.Server, j *journal.Journal) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /agents", control.Handle(func(context.Context, struct{}) ([]collector.AgentStatus, error) {
 		return srv.Agents(), nil
+	}))
+	mux.HandleFunc("GET /agents/past", func(w http.ResponseWriter, r *http.Request) {
+		control.Handle(func(ctx context.Context, _ struct{}) ([]journal.Past, error) {
+			return j.Pasts(ctx, wire.AgentID(r.URL.Query().Get("id")))
+		}).ServeHTTP(w, r)
+	})
+	mux.Handle("POST /audit/close", control.Handle(func(ctx context.Context, r closeRequest) (ledger.Closing, error) {
+		return j.Accept(ctx, r.Agent, r.closing())
 	}))
 	return mux
 }

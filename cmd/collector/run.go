@@ -81,7 +81,7 @@ func run(ctx context.Context, c config.Collector, log *slog.Logger) (err error) 
 	}
 	closers = append(closers, socket)
 	services = append(services, func(ctx context.Context) error {
-		return control.Serve(ctx, socket, handler(srv), time.Second)
+		return control.Serve(ctx, socket, handler(srv, j), time.Second)
 	})
 	address := config.Off
 	if c.HTTP != "" {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,13 @@ import (
 // the streams, not on what they hold.
 //
 // A report that is not OK is no error; an error says why there is no report.
-func Audit(ctx context.Context, dir string) (Report, error) {
+func Audit(ctx context.Context, dir string) (Report, error) { return Explain(ctx, dir, nil) }
+
+// Explain is Audit that also says of all numbers that are not stored why: f is
+// called with one range after another, those of a stream in order but for what
+// only the end shows (missing, unexplained, pending). An error of f ends it and is
+// returned. f may be nil.
+func Explain(ctx context.Context, dir string, f func(Range) error) (Report, error) {
 	r, err := OpenReader(dir)
 	if err != nil {
 		return Report{}, err
@@ -34,7 +41,13 @@ func Audit(ctx context.Context, dir string) (Report, error) {
 	a := auditor{
 		ctx: ctx, seed: seed(r.identity.Store), reader: r, removed: removed, state: agents{}, next: 1,
 		tallies: map[wire.AgentID][]*tally{}, tags: map[uint64]*tally{}, settled: map[lineage]*numbers{},
-		report: Report{Store: r.identity.Store, Streams: []StreamReport{}, Findings: []Finding{}},
+		f:      f,
+		report: Report{Store: r.identity.Store, Streams: []StreamReport{}, Findings: []Finding{}, Closings: []AgentClosing{}, Incidents: []AgentIncident{}},
+	}
+	// What operators have accepted stands behind what it is about. It is taken from
+	// the journal's memory, which is compared with the records below.
+	if a.accepted, err = r.stateOf(ctx, extents); err != nil {
+		a.accepted = nil
 	}
 	switch {
 	case errors.Is(merr, errNoMark):
@@ -62,6 +75,9 @@ func Audit(ctx context.Context, dir string) (Report, error) {
 		a.arrive(m.index+1, m.last, place64{markName, 0})
 	}
 	a.conclude()
+	if a.err != nil {
+		return Report{}, a.err
+	}
 	return a.report, nil
 }
 
@@ -73,6 +89,10 @@ type auditor struct {
 	mark    *mark
 	removed removal // by retention
 	report  Report
+
+	f        func(Range) error // nil: nothing is to be explained
+	err      error             // of f
+	accepted agents            // what the journal remembers: for what operators have accepted
 
 	state   agents // the ledger, from the records alone as far as they can be read
 	started bool   // a segment was read
@@ -93,9 +113,10 @@ type tally struct {
 	w      wire.Seq // the highest number that is known to have been settled
 	read   numbers  // settled by a record that was read
 	gaps   []gap    // where numbers were seen to be missing
+	open   *Range   // tombstones that the next one may follow
 
-	stored, removed, mayDouble, doubled, lost, missing, unexplained uint64
-	tombstoned                                                      map[wire.Reason]uint64
+	closed, stored, removed, mayDouble, doubled, lost, missing, unexplained uint64
+	tombstoned                                                              map[wire.Reason]uint64
 }
 
 // gap is a range of numbers that were settled by a record which was not where it
@@ -148,7 +169,7 @@ func (a *auditor) extent(e *extent, limit uint64) error {
 	}
 	s := newScanner(f, a.seed, e.records(), max(info.Size(), e.valid), 0)
 	for s.next() {
-		if err := a.ctx.Err(); err != nil {
+		if err := cmp.Or(a.err, a.ctx.Err()); err != nil {
 			return err
 		}
 		if s.bad != nil {
@@ -226,6 +247,9 @@ func (a *auditor) adopt(m agents) {
 				end := st.History.End(n, st.W)
 				a.line(t, st.History.At(n)).add(n, end, t)
 				n = end + 1
+			}
+			if t.removed > 0 {
+				a.explain(Range{Agent: id, Lane: st.Lane, Epoch: st.Epoch, From: st.Base + 1, To: st.W, Why: WhyRemoved})
 			}
 		}
 	}
@@ -348,6 +372,7 @@ func (a *auditor) entry(v *settled, at place64) {
 	n := uint64(e.To - e.From + 1)
 	if e.IsTombstone() {
 		t.tombstoned[e.Reason] += n
+		a.tombstone(t, v)
 	} else {
 		t.stored += n
 	}
@@ -373,8 +398,16 @@ func (a *auditor) entry(v *settled, at place64) {
 		a.report.find(f)
 	}
 	if e.IsTombstone() && e.Reason == wire.ReasonLostAtStore {
-		f.Kind, f.From, f.To, f.What = KindLost, e.From, e.To, "this store acked these numbers once and lost them; the agent did not have them any more"
 		t.lost += n
-		a.report.find(f)
+		open := []ledger.Accepted{{Claim: ledger.ClaimLost, Lane: t.stream.Lane, Epoch: t.stream.Epoch, From: e.From, To: e.To}}
+		if st := a.accepted[t.agent]; st != nil {
+			open = st.NotClosed(open[0])
+		}
+		t.closed += n
+		for _, o := range open {
+			t.closed -= uint64(o.To - o.From + 1)
+			f.Kind, f.From, f.To, f.What = KindLost, o.From, o.To, "this store acked these numbers once and lost them; the agent did not have them any more"
+			a.report.find(f)
+		}
 	}
 }

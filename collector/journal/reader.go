@@ -346,6 +346,14 @@ func (r *Reader) state(ctx context.Context) (agents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the journal in %s: %w", r.dir, err)
 	}
+	return r.stateOf(ctx, extents)
+}
+
+// stateOf returns what extents say, by the newest of their snapshots.
+func (r *Reader) stateOf(ctx context.Context, extents []extent) (agents, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	p := replayer{seed: seed(r.identity.Store)}
 	if err := p.run(extents); err != nil {
 		return nil, fmt.Errorf("read the journal in %s: %w", r.dir, err)

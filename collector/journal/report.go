@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/fieldpost/fieldpost/collector/ledger"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -18,6 +19,21 @@ type Report struct {
 	Streams        []StreamReport `json:"streams"`                   // by agent, lane and creation
 	Findings       []Finding      `json:"findings"`                  // what is wrong; empty if OK
 	More           int            `json:"more,omitempty"`
+
+	Closings  []AgentClosing  `json:"closings"`  // what operators have accepted
+	Incidents []AgentIncident `json:"incidents"` // what happened to agents' folders and ids: of each agent the newest
+}
+
+// AgentClosing is a closing and whose numbers it is about.
+type AgentClosing struct {
+	Agent wire.AgentID `json:"agent"`
+	ledger.Closing
+}
+
+// AgentIncident is an incident and whose it is.
+type AgentIncident struct {
+	Agent wire.AgentID `json:"agent"`
+	ledger.Incident
 }
 
 // StreamReport is the ledger of one stream, counted from its records: Base+1 to
@@ -36,6 +52,7 @@ type StreamReport struct {
 	Unexplained uint64                 `json:"unexplained"`                    // settled and their record is missing, or announced and nobody has them
 	Doubled     uint64                 `json:"doubled"`                        // settled more than once
 	LostAtStore uint64                 `json:"lost_at_store"`                  // declared so: this store once had acked them
+	Closed      uint64                 `json:"closed,omitempty"`               // lost, missing or unexplained, and accepted by an operator
 }
 
 // Kind says what a finding is about.

@@ -123,7 +123,7 @@ func (a *Agent) Closings() []Closing { return slices.Clone(a.closings) }
 func (a *Agent) Closing(of Accepted, n wire.Seq) *Closing {
 	for i := range a.closings {
 		for _, r := range a.closings[i].Ranges {
-			if r.about(&of) && r.From <= n && n <= r.To {
+			if r.About(&of) && r.From <= n && n <= r.To {
 				return &a.closings[i]
 			}
 		}
@@ -131,8 +131,8 @@ func (a *Agent) Closing(of Accepted, n wire.Seq) *Closing {
 	return nil
 }
 
-// about reports whether both are of one claim and one line of numbers.
-func (r *Accepted) about(o *Accepted) bool {
+// About reports whether both are of one claim and one line of numbers.
+func (r *Accepted) About(o *Accepted) bool {
 	if r.Claim != o.Claim || r.Lane != o.Lane {
 		return false
 	}
@@ -147,7 +147,7 @@ func (a *Agent) NotClosed(r Accepted) (open []Accepted) {
 	var closed []Accepted
 	for i := range a.closings {
 		for _, c := range a.closings[i].Ranges {
-			if c.about(&r) && c.From <= r.To && c.To >= r.From {
+			if c.About(&r) && c.From <= r.To && c.To >= r.From {
 				closed = append(closed, c)
 			}
 		}
