@@ -254,16 +254,7 @@ func (fs *files) head(i int) (h head, err error) {
 	if err != nil {
 		return h, err
 	}
-	err = f.view(func(t *tree) error {
-		meta, err := t.bucket(bucketMeta)
-		if err == nil && meta == nil {
-			err = t.damaged("it lacks its buckets")
-		}
-		if err == nil {
-			h, err = meta.head()
-		}
-		return err
-	})
+	h, err = f.readHead()
 	if err == nil {
 		if fs.heads == nil {
 			fs.heads = map[uint64]head{}

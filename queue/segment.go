@@ -378,3 +378,18 @@ func (t *tree) head() (head, error) {
 	}
 	return parseHead(b)
 }
+
+// readHead reads the head alone.
+func (f *file) readHead() (h head, err error) {
+	err = f.view(func(t *tree) error {
+		meta, err := t.bucket(bucketMeta)
+		if err == nil && meta == nil {
+			err = t.damaged("it lacks its buckets")
+		}
+		if err == nil {
+			h, err = meta.head()
+		}
+		return err
+	})
+	return h, err
+}

@@ -35,6 +35,7 @@ func handler(a *agent.Agent) http.Handler {
 	}))
 	addLetters(mux, a)
 	addHeld(mux, a)
+	addContents(mux, a)
 	return mux
 }
 

@@ -3,15 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"net/http"
 	"time"
 	"unicode/utf8"
 
 	"github.com/fieldpost/fieldpost/agent"
 	"github.com/fieldpost/fieldpost/internal/control"
-	"github.com/fieldpost/fieldpost/internal/daemon"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -149,38 +146,12 @@ func eachHeld(ctx context.Context, dir string, r heldRequest, yield func(*held) 
 }
 
 func nextHeld(ctx context.Context, dir string, r heldRequest) (heldPage, error) {
-	p, err := askHeld(ctx, dir, r)
-	if !errors.Is(err, control.ErrNotRunning) {
+	return askOrRead(dir, func() (p heldPage, err error) {
+		err = control.Call(ctx, dir, http.MethodPost, "/held", r, &p)
 		return p, err
-	}
-	p, err = readHeld(r, func(yield func(agent.Held) error) error {
-		return agent.ReadMessages(ctx, dir, r.Lane, r.From, r.Acked, yield)
+	}, func() (heldPage, error) {
+		return readHeld(r, func(yield func(agent.Held) error) error {
+			return agent.ReadMessages(ctx, dir, r.Lane, r.From, r.Acked, yield)
+		})
 	})
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && len(p.Items) == 0:
-		return p, fmt.Errorf("%w; name an agent's folder with --dir", err)
-	case errors.Is(err, agent.ErrInUse):
-		// The daemon may have come between the two questions.
-		if again, aerr := askHeld(ctx, dir, r); !errors.Is(aerr, control.ErrNotRunning) {
-			return again, aerr
-		}
-		return p, withCode(withoutSocket(err))
-	}
-	return p, withCode(err)
-}
-
-func askHeld(ctx context.Context, dir string, r heldRequest) (p heldPage, err error) {
-	err = control.Call(ctx, dir, http.MethodPost, "/held", r, &p)
-	switch {
-	case errors.Is(err, control.ErrNotRunning):
-		return p, err
-	case errors.Is(err, control.ErrNoAnswer):
-		return p, daemon.WithCode(daemon.Unreachable, err)
-	}
-	return p, refused(err)
-}
-
-// withoutSocket says who has a folder that is in use.
-func withoutSocket(err error) error {
-	return fmt.Errorf("%w: the program that has it embeds the agent without a control socket; ask that program", err)
 }

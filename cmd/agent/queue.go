@@ -18,7 +18,7 @@ func queueCommand() *cobra.Command {
 		Use:   "queue",
 		Short: "Look into an agent's queue, and repair it",
 	}
-	c.AddCommand(exportCommand(), deadCommand())
+	c.AddCommand(listCommand(), peekCommand(), exportCommand(), deadCommand())
 	return c
 }
 
@@ -58,4 +58,34 @@ func lookAt(ctx context.Context, dir, lane string) (folder, error) {
 		f.lanes = []string{lane}
 	}
 	return f, nil
+}
+
+// askOrRead asks the daemon that has dir, and reads the folder if there is none. The
+// error has the exit code; what read returns is returned beside its error.
+func askOrRead[T any](dir string, ask, read func() (T, error)) (T, error) {
+	got, err := ask()
+	if errors.Is(err, control.ErrNotRunning) {
+		var none T
+		got, err = read()
+		if !errors.Is(err, agent.ErrInUse) {
+			if errors.Is(err, fs.ErrNotExist) {
+				err = fmt.Errorf("%w; name an agent's folder with --dir", err)
+			}
+			return got, withCode(err)
+		}
+		// The daemon may have come between the two questions.
+		inUse := err
+		if got, err = ask(); errors.Is(err, control.ErrNotRunning) {
+			return none, withCode(withoutSocket(inUse))
+		}
+	}
+	if errors.Is(err, control.ErrNoAnswer) {
+		return got, daemon.WithCode(daemon.Unreachable, err)
+	}
+	return got, refused(err)
+}
+
+// withoutSocket says who has a folder that is in use.
+func withoutSocket(err error) error {
+	return fmt.Errorf("%w: the program that has it embeds the agent without a control socket; ask that program", err)
 }
