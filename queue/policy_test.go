@@ -331,6 +331,19 @@ func TestIntervalIsSyncedInTime(t *testing.T) {
 	})
 }
 
+// What waits behind a group that found no room is written by Close as well.
+func TestCloseWritesAllThatWasTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := openLane(t, func(c *Config) { c.Interval = time.Second })
+		l.faults.fail(beforeCommit, errRoom)
+		l.put(1, 2)
+		time.Sleep(time.Second + time.Millisecond) // it is tried and kept
+		l.put(3, 4)
+		l.reopen()
+		l.want(1, "m1", "m2", "m3", "m4")
+	})
+}
+
 func TestRule14MaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := openLane(t, func(c *Config) { c.MaxAge, c.SegmentSize = time.Hour, minSegmentSize })

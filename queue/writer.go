@@ -38,8 +38,10 @@ func (q *Queue) write() {
 		if now := time.Now(); q.cfg.FreeSpace > 0 {
 			q.look(now)
 		}
-		if g := q.nextGroup(); g != nil {
-			q.serve(g)
+		for g := q.nextGroup(); g != nil; g = q.nextGroup() {
+			if q.serve(g); !closing { // else there may be one behind it
+				break
+			}
 		}
 		if q.stuck == nil && q.cfg.MaxAge > 0 && !time.Now().Before(q.expireAt) {
 			if err := q.expire(time.Now()); err != nil {
