@@ -48,6 +48,7 @@ type fault struct {
 // crash is a picture to be taken ahead of a step.
 type crash struct {
 	phase string // "": any
+	below string // "": any; else what the path has in it
 	skip  int    // steps of the phase that still pass
 	to    string // where the picture goes
 	power uint64 // not 0: the power is cut, with this seed
@@ -156,6 +157,13 @@ func name(e syscall.Errno) string {
 	return map[syscall.Errno]string{syscall.ENOSPC: "ENOSPC", syscall.EDQUOT: "EDQUOT", syscall.EIO: "EIO"}[e]
 }
 
+// armBelow narrows an order to the steps below a folder.
+func (d *disk) armBelow(c *crash, below string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c.below = below
+}
+
 // arm orders a picture; done is closed when it has been taken.
 func (d *disk) arm(phase string, skip int) *crash {
 	c := &crash{phase: phase, skip: skip, to: d.w.newDir(d.owner + "-crashed"), done: make(chan struct{})}
@@ -171,6 +179,9 @@ func (d *disk) arm(phase string, skip int) *crash {
 // count notes what a picture was of, once a process goes on from it.
 func (c *crash) count(w *world, owner string) {
 	w.saw(owner + " dies ahead of: " + c.at)
+	if halfBegun(c.to) {
+		w.saw(owner + " dies while a stream is begun")
+	}
 	if c.lost {
 		w.saw(owner + ": the power is cut, and what was not synced is lost")
 	}
@@ -192,7 +203,7 @@ func (d *disk) step(s durable.Step, path string) error {
 		return nil // nobody looks at this folder any more
 	}
 	phase := phaseOf(s, path)
-	if c := d.crash; c != nil && (c.phase == "" || c.phase == phase) {
+	if c := d.crash; c != nil && (c.phase == "" || c.phase == phase) && strings.Contains(filepath.ToSlash(path), c.below) {
 		if c.skip--; c.skip < 0 {
 			d.picture(c, phase)
 			return nil

@@ -30,7 +30,7 @@ func (c *center) dump() (*contents, error) {
 			case wire.ReasonStoredIn:
 				d.Store = e.Detail
 			default:
-				all.giveUp(string(s.Agent), string(s.Stream.Lane), e)
+				all.giveUp(string(s.Agent), string(s.Stream.Lane), s.Stream.Epoch, e)
 				return nil
 			}
 			all.told = append(all.told, d)

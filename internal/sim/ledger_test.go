@@ -30,6 +30,7 @@ type number struct {
 // dropped is a number with a tombstone.
 type dropped struct {
 	number
+	epoch  wire.Epoch
 	reason wire.Reason
 	at     time.Time // of the drop
 }
@@ -60,13 +61,13 @@ func (c *contents) extend(stream string, e *wire.Entry) error {
 }
 
 // giveUp adds a tombstone.
-func (c *contents) giveUp(agent, lane string, e *wire.Entry) {
+func (c *contents) giveUp(agent, lane string, epoch wire.Epoch, e *wire.Entry) {
 	key := agent + " " + lane
 	if c.drop[key] == nil {
 		c.drop[key] = counts{}
 	}
 	for n := e.From; n <= e.To; n++ {
-		c.gone = append(c.gone, dropped{number{agent, lane, e.Incarnation.String(), uint64(n)}, e.Reason, e.Time})
+		c.gone = append(c.gone, dropped{number{agent, lane, e.Incarnation.String(), uint64(n)}, epoch, e.Reason, e.Time})
 		c.drop[key][e.Reason]++
 	}
 }
@@ -84,6 +85,7 @@ func (w *world) match(c *contents) (covered map[*attempt]bool, err error) {
 	if err != nil {
 		return nil, err
 	}
+	w.sawLiveFirst(c, numberOf)
 	points, err := w.points(c)
 	if err != nil {
 		return nil, err

@@ -101,17 +101,22 @@ type logWriter struct {
 }
 
 func (l logWriter) Write(b []byte) (int, error) {
-	if bytes.Contains(b, []byte("follows as a backlog")) {
-		l.w.saw("live first: new messages go ahead of a backlog")
-	}
-	if bytes.Contains(b, []byte("follows as a backlog")) && bytes.Contains(b, []byte("new=false")) {
-		l.w.saw("live first: a drained stream takes puts again")
+	for _, s := range shown {
+		if bytes.Contains(b, []byte(s.text)) && bytes.Contains(b, []byte(s.and)) {
+			l.w.saw(s.what)
+		}
 	}
 	l.w.note("    %s: %s", l.who, bytes.TrimSpace(b))
-	if bytes.Contains(b, []byte("what was given up had reached the store before")) {
-		l.w.saw("a tombstone came too late: the message is stored")
-	}
 	return len(b), nil
+}
+
+// shown is what the product's log shows that happened.
+var shown = []struct{ text, and, what string }{
+	{"what was given up had reached the store before", "", "a tombstone came too late: the message is stored"},
+	{"follows as a backlog", "new=true", "live first: new messages go ahead in a new stream"},
+	{"follows as a backlog", "new=false", "live first: new messages go ahead in a stream that was drained"},
+	{"new messages wait behind the backlog", "still have a backlog", "live first: no stream is free"},
+	{"the store is behind what was acked", "stream=", "live first: a store is behind one of several streams"},
 }
 
 // newDir returns a folder that does not exist yet.
