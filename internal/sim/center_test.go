@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/fieldpost/fieldpost/collector"
@@ -187,8 +188,8 @@ func (c *center) killAtStep() error {
 
 // save copies the journal.
 func (c *center) save() error {
-	if _, err := os.Stat(c.dir); err != nil {
-		return nil // memory, or it has never run
+	if _, err := os.Stat(filepath.Join(c.dir, "store.json")); err != nil {
+		return nil // memory, or it is no store yet
 	}
 	c.w.freeze()
 	c.copy = c.w.newDir("store-copy")
