@@ -18,15 +18,16 @@ type block struct {
 // change is what one transaction commits: the state after it, and what is new.
 type change struct {
 	state   state
-	blocks  []block   // new batches, ascending and without a gap
-	link    bool      // record link changed
-	drops   bool      // record drops changed
-	letters []letter  // dead letters
-	gone    []segment // files that nobody needs once this is committed
-	silent  bool      // shows readers nothing new
-	fresh   bool      // had better go into a new segment
-	late    uint64    // numbers given up that a store has, as its acks show
-	spares  bool      // the ballast: can wait for room
+	blocks  []block               // new batches, ascending and without a gap
+	link    bool                  // record link changed
+	drops   bool                  // record drops changed
+	letters []letter              // dead letters
+	inputs  map[string]checkpoint // that have moved
+	gone    []segment             // files that nobody needs once this is committed
+	silent  bool                  // shows readers nothing new
+	fresh   bool                  // had better go into a new segment
+	late    uint64                // numbers given up that a store has, as its acks show
+	spares  bool                  // the ballast: can wait for room
 }
 
 // keep adds a batch whose numbers continue the state.
@@ -82,6 +83,9 @@ func (c *change) write(tx *bbolt.Tx, h *head) error {
 		if err := tx.Bucket(bucketMeta).Put(keyDrops, appendDrops(nil, &c.state)); err != nil {
 			return fmt.Errorf("record drops: %w", err)
 		}
+	}
+	if err := c.putInputs(tx, h != nil); err != nil {
+		return err
 	}
 	tx.Cursor().Bucket().FillPercent = 1 // of the root: numbers only ascend, a half-empty page would stay so
 	tip := appendTip(nil, &c.state, tx.ID())

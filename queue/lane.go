@@ -36,8 +36,9 @@ type Lane struct {
 	log    *slog.Logger
 	opened time.Time
 
-	linked atomic.Int64              // ns after opened at which a link last showed that it lives
-	all    atomic.Pointer[[]*strand] // in the order of their turns; a list is never changed in place
+	linked  atomic.Int64              // ns after opened at which a link last showed that it lives
+	version atomic.Uint64             // the highest of a checkpoint
+	all     atomic.Pointer[[]*strand] // in the order of their turns; a list is never changed in place
 
 	mu      sync.Mutex // held while the list changes
 	closing bool
@@ -78,6 +79,9 @@ func OpenLane(ctx context.Context, cfg Config) (_ *Lane, err error) {
 	l.arrange(slices.SortedStableFunc(slices.Values(l.list()), func(a, b *strand) int {
 		return cmp.Compare(a.q.snapshot().turn, b.q.snapshot().turn)
 	}))
+	for _, s := range l.list() {
+		l.version.Store(max(l.version.Load(), newestVersion(s.q.snapshot().inputs)))
+	}
 	return l, l.distinct()
 }
 

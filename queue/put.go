@@ -22,6 +22,7 @@ type put struct {
 	last    int         // where its last record begins
 	dropped bool        // no room: only a tombstone is left of it
 	done    func(error) // PutAsync: called by the writer; nil for Put
+	inputs  map[string]checkpoint
 }
 
 // count is how many messages there are.
@@ -66,7 +67,7 @@ var puts = sync.Pool{New: func() any { return new(put) }}
 // free gives a put back; one very large call must not be remembered for ever.
 func (p *put) free() {
 	if cap(p.buf) <= 4*batchTarget {
-		p.done = nil
+		p.done, p.inputs = nil, nil
 		puts.Put(p)
 	}
 }
@@ -74,7 +75,7 @@ func (p *put) free() {
 // encode checks and encodes messages. It keeps nothing of them.
 func encode(msgs []wire.Message) (*put, error) {
 	p := puts.Get().(*put)
-	p.buf, p.chunks, p.done, p.dropped = p.buf[:0], p.chunks[:0], nil, false
+	p.buf, p.chunks, p.done, p.dropped, p.inputs = p.buf[:0], p.chunks[:0], nil, false, nil
 	start := 0
 	for i := range msgs {
 		before := len(p.buf)
@@ -111,6 +112,11 @@ func encode(msgs []wire.Message) (*put, error) {
 // were handed to the disk. While the lane waits for the disk to get well, Put
 // returns ErrFull with the cause at once.
 func (q *Queue) Put(ctx context.Context, msgs ...wire.Message) error {
+	return q.put(ctx, msgs, nil)
+}
+
+// put is Put with the checkpoints that the messages come with.
+func (q *Queue) put(ctx context.Context, msgs []wire.Message, inputs map[string]checkpoint) error {
 	if err := ctx.Err(); err != nil || len(msgs) == 0 {
 		return err
 	}
@@ -118,6 +124,7 @@ func (q *Queue) Put(ctx context.Context, msgs ...wire.Message) error {
 	if err != nil {
 		return err
 	}
+	p.inputs = inputs
 	unheard := q.cfg.Interval > 0
 	if unheard {
 		p.done = func(error) {}
@@ -252,6 +259,7 @@ func (q *Queue) pack(c *change, g *group) {
 	}
 	raw := q.raw[:0]
 	for _, p := range g.puts {
+		c.note(p.inputs)
 		if p.dropped {
 			if len(raw) > 0 {
 				seal(raw)

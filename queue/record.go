@@ -23,9 +23,10 @@ import (
 //	           if any letter is forgotten: list of (from u64, to u64), of them for want of room u64
 //	't' tip    transaction u64, flags u8 (1 clean), oldest, before u64, next, commit, letter u64, accepted u64, bytes u64, age u64 ns, list of marks (store id, upto)
 //	'x' dead letter  epoch, number, time i64 ns, why string, list of bytes: the message's record
+//	'i' checkpoint  version u64, list of bytes: what an input needs to go on
 //
 //	history    list of (incarnation, first)
-//	tombstone  from, to, reason u8, time i64 ns, fingerprint u64, detail string
+//	tombstone  from, to, reason u8, claim u8, time i64 ns, fingerprint u64, detail string
 //
 // head is never changed after the file got its name; the others are what
 // [state] says. first is the smallest number of a batch that the file may hold,
@@ -403,6 +404,20 @@ func (s *state) parseTip(b []byte) (tx int, err error) {
 		r.fail("flags %d, oldest %d, commit %d and next %d do not go together", flags, s.oldest, s.commit, s.next)
 	}
 	return tx, r.end("tip")
+}
+
+func appendInput(dst []byte, p *checkpoint) []byte {
+	return appendRecord(dst, 'i', func(b []byte) []byte {
+		b = appendCount(appendU64(b, p.version), len(p.at))
+		return append(b, p.at...)
+	})
+}
+
+func parseInput(b []byte) (p checkpoint, err error) {
+	r := openRecord(b, 'i')
+	p.version = r.u64()
+	p.at = append([]byte{}, r.take(r.count(1))...)
+	return p, r.end("checkpoint")
 }
 
 func parseLetter(b []byte) (l letter, err error) {

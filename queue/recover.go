@@ -72,6 +72,7 @@ func (q *Queue) recover(ctx context.Context) error {
 	}
 	q.shown = *s // rotate and reclaim read by it
 	q.handed = s.next - 1
+	q.versions = newestVersion(s.inputs)
 	q.files.segs, q.proven = r.segs, r.proven
 	q.ballast.look()
 	if err := q.resume(&r); err != nil {

@@ -30,7 +30,7 @@ import (
 var (
 	bucketMeta = []byte("meta") // keys head, link, drops
 	bucketTip  = []byte("tip")  // key tip
-	bucketDead = []byte("dead") // ordinal to dead letter
+	bucketDead = []byte("dead") // ordinal to dead letter; bucket "input" is in checkpoint.go
 
 	keyHead  = []byte("head")
 	keyLink  = []byte("link")
@@ -350,6 +350,9 @@ func (f *file) load() (h head, s state, err error) {
 		var of int
 		if err == nil {
 			of, err = s.parseTip(b)
+		}
+		if err == nil {
+			s.inputs, err = t.readInputs()
 		}
 		if err == nil && of != t.tx {
 			if b, err = t.lastTip(); err == nil && b != nil {

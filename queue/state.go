@@ -32,6 +32,8 @@ type state struct {
 	dropped [256]uint64 // numbers ever dropped, by reason, but for those that a store has all the same
 	dead    uint64      // dead letters ever kept
 
+	inputs map[string]checkpoint // records "input": of sources; a new map with each change
+
 	forgotten []letters // dead letters that are not kept any more, ascending, none touch
 	evicted   uint64    // of them, those that had to go for want of room
 

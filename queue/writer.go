@@ -156,6 +156,7 @@ func (q *Queue) decline(g *group) error {
 	c := q.begin()
 	for _, p := range g.puts {
 		c.lose(p)
+		c.note(p.inputs)
 	}
 	err := q.commit(c)
 	if err == nil {
