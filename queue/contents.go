@@ -212,13 +212,16 @@ func (v *view) file(i int, seg segment) File {
 	s := &v.state
 	last := i == len(v.files.segs)-1
 	f := File{Name: seg.name(), First: seg.first, Last: v.files.end(i, s.next-1), Tail: last}
-	for _, part := range s.gaps(max(seg.first, s.oldest, v.settled+1), f.Last) {
+	held := s.gaps(max(seg.first, s.oldest, v.settled+1), f.Last)
+	for _, part := range held {
 		f.Held += uint64(part.to - part.from + 1)
 	}
-	var err, herr error
-	f.Bytes, err = fileSize(v.files.path(seg))
-	if f.Made, herr = v.made(i); err == nil {
-		err = herr
+	var err error
+	if f.Bytes, err = fileSize(v.files.path(seg)); err == nil {
+		f.Made, err = v.made(i)
+	}
+	if err == nil && f.Held > 0 {
+		err = v.ends(i, held[len(held)-1].to)
 	}
 	switch {
 	case err == nil:
@@ -228,6 +231,15 @@ func (v *view) file(i int, seg segment) File {
 		v.damage = append(v.damage, fmt.Sprintf("segment %s: %v", seg.name(), err))
 	}
 	return f
+}
+
+// ends returns an error unless number n, the last that segment i should hold, is in
+// it: else the one behind it may be missing.
+func (v *view) ends(i int, n wire.Seq) error {
+	v.files.mu.Lock()
+	defer v.files.mu.Unlock()
+	_, err := v.files.readSegment(&v.state, i, n)
+	return err
 }
 
 // made reads when segment i was made, and checks that it is the lane's.

@@ -164,6 +164,14 @@ func (s *state) gaps(from, to wire.Seq) []span {
 	return out
 }
 
+// data returns how many numbers of the range have no tombstone.
+func (s *state) data(from, to wire.Seq) (n uint64) {
+	for _, part := range s.gaps(from, to) {
+		n += uint64(part.to - part.from + 1)
+	}
+	return n
+}
+
 // drop adds tombstones, whose numbers have none yet, and counts them.
 func (s *state) drop(list ...tombstone) {
 	all := slices.Clone(s.tombs)

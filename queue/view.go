@@ -19,6 +19,7 @@ type view struct {
 	shared  bool // the tail's handle is the queue's
 	state   state
 	settled wire.Seq
+	acked   wire.Seq // not below settled
 	late    []late   // at rest: what may have more than state knows, ascending
 	damage  []string // what is wrong with files
 	unlock  func()
@@ -34,7 +35,7 @@ func (q *Queue) view(number uint64) *view {
 // renew makes the view of an open queue new. What is known of damaged files stays.
 func (v *view) renew(q *Queue) {
 	q.mu.Lock()
-	v.state, v.settled = q.shown, q.settled()
+	v.state, v.settled, v.acked = q.shown, q.settled(), q.acked()
 	q.mu.Unlock()
 	q.files.mu.Lock() // after the state: what that shows is in these files, or acked and gone
 	defer q.files.mu.Unlock()
@@ -62,49 +63,69 @@ type part struct {
 	err    error
 }
 
-// walk hands what stands at the numbers from n on to yield, ascending. An error of
-// yield ends it, and so does ctx's. q is the queue if it is open: then the view is
-// made new once for each place that is not there any more, which may be gone
-// because it is acked.
-func (v *view) walk(ctx context.Context, q *Queue, n wire.Seq, yield func(part) error) error {
+// stretch is what stands at some numbers of a stream as it lies on disk: a
+// tombstone, consecutive batches of which the first holds number from, or what
+// cannot be read.
+type stretch struct {
+	span
+	tomb   *tombstone
+	blocks []block
+	err    error
+}
+
+// each hands what stands at the numbers from n on to visit, ascending, which returns
+// the number to go on with. It returns the number that comes after all. An error of
+// visit ends it, and so does ctx's. q is the queue if it is open: then the view is
+// made new once for each place that is not there any more, which may be gone because
+// it is acked.
+func (v *view) each(ctx context.Context, q *Queue, n wire.Seq, visit func(stretch) (wire.Seq, error)) (wire.Seq, error) {
 	renewed := wire.Seq(0)
 	s := &v.state
 	for n = max(n, s.oldest); n < s.next; n = max(n, s.oldest) {
 		if err := ctx.Err(); err != nil {
-			return err
+			return n, err
 		}
+		var at stretch
 		t, dropped, next := s.tomb(n)
 		if dropped {
-			if err := yield(part{span: span{n, t.to}, tomb: &t}); err != nil {
-				return err
+			at = stretch{span: span{n, t.to}, tomb: &t}
+		} else if blocks, err := v.files.read(s, n); err == nil {
+			at = stretch{span: span{n, blocks[len(blocks)-1].last}, blocks: blocks}
+		} else {
+			var g *gap
+			damaged := errors.As(err, &g)
+			if q != nil && renewed != n && (!damaged || g.reason == wire.ReasonMissing) {
+				renewed = n
+				v.renew(q)
+				continue
 			}
-			n = t.to + 1
-			continue
-		}
-		blocks, err := v.files.read(s, n)
-		if err == nil {
-			if n, err = v.records(blocks, n, yield); err != nil {
-				return err
+			to := min(next-1, s.next-1)
+			if damaged {
+				to = min(to, g.to)
+			} else if i := v.files.index(n); i >= 0 {
+				to = min(to, v.files.end(i, to))
 			}
-			continue
+			at = stretch{span: span{n, to}, err: err}
 		}
-		var g *gap
-		damaged := errors.As(err, &g)
-		if q != nil && renewed != n && (!damaged || g.reason == wire.ReasonMissing) {
-			renewed = n
-			v.renew(q)
-			continue
+		var err error
+		if n, err = visit(at); err != nil {
+			return n, err
 		}
-		to := min(next-1, s.next-1)
-		if damaged {
-			to = min(to, g.to)
-		} else if i := v.files.index(n); i >= 0 {
-			to = min(to, v.files.end(i, to))
+	}
+	return n, nil
+}
+
+// walk hands what stands at the numbers from n on to yield, ascending, one message
+// at a time. An error of yield ends it, and so does ctx's. q is as for each.
+func (v *view) walk(ctx context.Context, q *Queue, n wire.Seq, yield func(part) error) error {
+	n, err := v.each(ctx, q, n, func(at stretch) (wire.Seq, error) {
+		if at.blocks != nil {
+			return v.records(at.blocks, at.from, yield)
 		}
-		if err := yield(part{span: span{n, to}, err: err}); err != nil {
-			return err
-		}
-		n = to + 1
+		return at.to + 1, yield(part{span: at.span, tomb: at.tomb, err: at.err})
+	})
+	if err != nil {
+		return err
 	}
 	return v.rest(ctx, n, yield)
 }

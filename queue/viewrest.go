@@ -102,7 +102,7 @@ func (v *view) adopt(segs []segment) error {
 	}
 	v.files.agent, v.files.lane = h.agent, h.lane
 	v.files.tail, v.files.segs = f, segs
-	v.state, v.settled = s, s.acked()
+	v.state, v.settled, v.acked = s, s.acked(), s.acked()
 	return nil
 }
 

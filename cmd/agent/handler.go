@@ -36,6 +36,7 @@ func handler(a *agent.Agent) http.Handler {
 	addLetters(mux, a)
 	addHeld(mux, a)
 	addContents(mux, a)
+	addPurge(mux, a)
 	return mux
 }
 

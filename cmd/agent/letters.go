@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"os"
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -161,18 +159,9 @@ func changeLetters(ctx context.Context, c config.Agent, what, lane string, ids [
 	if !errors.Is(err, control.ErrNotRunning) {
 		return refused(err)
 	}
-	// Opening would make a folder where there is none, and a lane.
-	st, err := agent.ReadStatus(c.Dir)
-	if err == nil && !slices.ContainsFunc(st.Lanes, func(l agent.LaneStatus) bool { return l.Lane == lane }) {
-		err = fmt.Errorf("%w %q", agent.ErrUnknownLane, lane)
-	}
+	a, err := openAtRest(ctx, c, lane)
 	if err != nil {
-		return withCode(err)
-	}
-	c.Collectors = nil
-	a, err := agent.Open(ctx, library(c, daemon.Logger(os.Stderr, quiet(c.Log))))
-	if err != nil {
-		return withCode(err)
+		return err
 	}
 	if what == "retry" {
 		err = a.RetryDeadLetters(ctx, lane, ids...)

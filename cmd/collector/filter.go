@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/fieldpost/fieldpost/internal/config"
 	"github.com/fieldpost/fieldpost/internal/daemon"
 	"github.com/fieldpost/fieldpost/internal/export"
 	"github.com/fieldpost/fieldpost/wire"
@@ -27,9 +28,9 @@ func addFilter(f *pflag.FlagSet, to *export.Filter) {
 
 // addTimes defines --since and --until. Durations count back from now.
 func addTimes(f *pflag.FlagSet, to *export.Filter, now time.Time) {
-	f.Var(daemon.NewValue("TIME", "", func(s string) (err error) { to.Since, err = export.ParseTime(s, now); return }),
+	f.Var(daemon.NewValue("TIME", "", func(s string) (err error) { to.Since, err = config.ParseTime(s, now); return }),
 		"since", "only messages that the collector received at this time or later:\nRFC 3339, a date, or how long ago, as in 24h")
-	f.Var(daemon.NewValue("TIME", "", func(s string) (err error) { to.Until, err = export.ParseTime(s, now); return }),
+	f.Var(daemon.NewValue("TIME", "", func(s string) (err error) { to.Until, err = config.ParseTime(s, now); return }),
 		"until", "only messages that it received before this time")
 }
 
