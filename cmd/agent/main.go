@@ -34,6 +34,6 @@ outages and power cuts.
   agent send --dir ./pump-7 --topic pump/pressure "3.2 bar"
   agent status --dir ./pump-7`,
 	}
-	c.AddCommand(runCommand(), sendCommand(), statusCommand(), queueCommand(), validateCommand(), daemon.VersionCommand("agent"))
+	c.AddCommand(runCommand(), sendCommand(), statusCommand(), queueCommand(), validateCommand(), serviceCommand(), daemon.VersionCommand("agent"))
 	return c
 }

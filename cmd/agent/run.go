@@ -15,6 +15,7 @@ import (
 	"github.com/fieldpost/fieldpost/internal/config"
 	"github.com/fieldpost/fieldpost/internal/control"
 	"github.com/fieldpost/fieldpost/internal/daemon"
+	"github.com/fieldpost/fieldpost/internal/service"
 )
 
 func runCommand() *cobra.Command {
@@ -102,6 +103,8 @@ func (r *run) run(ctx context.Context) (err error) {
 			r.log.Error("no command can reach this daemon any more; restart it", "err", err)
 		}
 	})
+
+	server.Go(func() { service.Notify(serving, r.log, func() { r.agent.Status() }) })
 
 	err = r.work(ctx)
 	err = errors.Join(err, r.tooLong())

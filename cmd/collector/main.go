@@ -39,7 +39,7 @@ knows which of them are alive. It also reads what is stored.
   collector audit
   collector backup /backup/today`,
 	}
-	c.AddCommand(runCommand(), agentsCommand(), tailCommand(), exportCommand(), auditCommand(), verifyCommand(), backupCommand(),
+	c.AddCommand(runCommand(), agentsCommand(), tailCommand(), exportCommand(), auditCommand(), verifyCommand(), backupCommand(), serviceCommand(),
 		validateCommand(), daemon.VersionCommand("collector"))
 	c.AddCommand(demo.Commands()...)
 	return c

@@ -16,6 +16,7 @@ import (
 	"github.com/fieldpost/fieldpost/internal/config"
 	"github.com/fieldpost/fieldpost/internal/control"
 	"github.com/fieldpost/fieldpost/internal/daemon"
+	"github.com/fieldpost/fieldpost/internal/service"
 )
 
 func runCommand() *cobra.Command {
@@ -84,6 +85,10 @@ func run(ctx context.Context, c config.Collector, log *slog.Logger) (err error) 
 		return control.Serve(ctx, socket, handler(srv, j), time.Second)
 	})
 	address := config.Off
+	services = append(services, func(ctx context.Context) error {
+		service.Notify(ctx, log, func() { j.Stats() })
+		return nil
+	})
 	if c.HTTP != "" {
 		pages, err := listen(c.HTTP, "--http")
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -14,7 +15,8 @@ import (
 )
 
 // Logger returns a logger that writes to w. The format auto means colours and
-// short times if w is a terminal, text if not.
+// short times if w is a terminal, lines with systemd's levels if w is its journal,
+// else text.
 func Logger(w io.Writer, cfg config.Log) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: cfg.Level}
 	f, ok := w.(*os.File)
@@ -24,6 +26,8 @@ func Logger(w io.Writer, cfg config.Log) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	case cfg.Format != config.LogText && ok && term.IsTerminal(int(f.Fd())):
 		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: cfg.Level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
+	case cfg.Format != config.LogText && ok && isJournal(f):
+		return slog.New(&journalHandler{out: &lockedWriter{w: w}, opts: opts})
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
 }
@@ -52,6 +56,22 @@ func AddLogFlags(f *pflag.FlagSet) *LogFlags {
 	f.Var(l.level, "log-level", "debug, info, warn or error (default info)")
 	f.Var(l.format, "log-format", "auto, text or json (default auto: for people on a terminal, else text)")
 	return l
+}
+
+// Keys returns the part "log" of a configuration that the flags stand for, nil if
+// none was given.
+func (l *LogFlags) Keys() map[string]string {
+	keys := map[string]string{}
+	if l.level.Given {
+		keys["level"] = strings.ToLower(l.log.Level.String())
+	}
+	if l.format.Given {
+		keys["format"] = string(l.log.Format)
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	return keys
 }
 
 // Over lays the flags that were given over cfg.
