@@ -1,6 +1,7 @@
 package service
 
 import (
+	"errors"
 	"io/fs"
 
 	"golang.org/x/sys/windows"
@@ -24,7 +25,7 @@ func account(name string) step {
 // privileged returns an error unless this process may install a service.
 func privileged() error {
 	if !windows.GetCurrentProcessToken().IsElevated() {
-		return errNotElevated
+		return errors.New("only an administrator may do that; run it from an elevated prompt")
 	}
 	return nil
 }

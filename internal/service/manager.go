@@ -12,8 +12,6 @@ import (
 	"github.com/kardianos/service"
 )
 
-var errNotElevated = errors.New("only an administrator may do that; run it from an elevated prompt")
-
 // unitFolder is where a machine's own units are; a package's are elsewhere.
 const unitFolder = "/etc/systemd/system"
 
