@@ -281,6 +281,8 @@ func (p *pending) fail(err error) {
 	switch {
 	case errors.Is(err, ErrFenced):
 		l.end(ending{cause: "fenced through another collector", fenced: true})
+	case errors.Is(err, ErrMoved):
+		l.fail(&refusal{code: wire.RefuseBusy, retry: time.Second, err: errors.New("a carry file has brought a part of what this agent has: connect again")})
 	case errors.Is(err, ErrUnknown), errors.Is(err, ErrConflict):
 		l.fail(err)
 	case l.serving.store.Err() != nil:

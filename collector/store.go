@@ -33,6 +33,7 @@ type Store interface {
 	// stream's W. ErrFenced: s is not the live session. ErrConflict: r's boundaries
 	// disagree with the stream's at or below W, or W is not r.Base, or the stream is
 	// unknown and no stream of the lane has number r.Base of that incarnation.
+	// ErrMoved: an import has brought more since the hello.
 	Resume(ctx context.Context, s Session, r wire.Resume) (wire.Seq, error)
 
 	// Announce notes that every number below Next exists. It needs not be durable
@@ -46,8 +47,24 @@ type Store interface {
 	// straddles W, only what is above W counts. The entries have been checked
 	// (wire.Entry.Check and the batch's records). ErrFenced: s is not the live
 	// session, nothing was applied. ErrUnknown: a stream that no resume of this
-	// session has opened, nothing was applied.
+	// session has opened, nothing was applied. ErrMoved: an import has brought what an
+	// entry goes on with into another stream, or the session has parted; nothing was
+	// applied.
 	Append(ctx context.Context, s Session, list []Append) ([]Answer, error)
+
+	// Import applies entries of one stream that no link has brought: a carry file has
+	// (rule 16). It asks for no session and fences none. In one transaction it finds
+	// the common point of im.Stream and the lane's streams (rule 1), and applies each
+	// entry, in order, from the number behind it on: to the stream whose W is the
+	// common point, or to a new one behind it where the lines have parted, or where
+	// the live session goes on with other numbers (rule 2). What the store has
+	// already changes nothing, so the same entries may come again, and at the same
+	// time by a link. The entries have been checked as for Append. Without entries it
+	// only looks.
+	//
+	// ErrGap: an entry does not follow the common point. ErrMemory: the fingerprints
+	// at the common point differ. After either nothing was applied.
+	Import(ctx context.Context, im Import) (Imported, error)
 
 	// Part notes that a session has ended and why. It needs not be durable, and a
 	// session that is not live any more is ignored.
@@ -113,6 +130,25 @@ type Answer struct {
 	Why      string   // of the refusal, at most wire.MaxReason bytes
 }
 
+// Import is a part of what a carry file holds of one stream.
+type Import struct {
+	Agent   wire.AgentID
+	Stream  wire.StreamState // as the agent would have told it at the export; Boundaries without a limit
+	Before  wire.Fingerprint // of the number before the first entry, or at Acked if there are none; 0: not known
+	Entries []wire.Entry     // consecutive
+	Time    time.Time        // when it came
+}
+
+// Imported is what became of it.
+type Imported struct {
+	Match      wire.Match // of the stream, afterwards
+	Stored     uint64     // numbers stored
+	Tombstoned uint64     // numbers dropped or declared
+	Forked     bool       // a stream was made for them, because the lines have parted
+	Rejected   wire.Seq   // not 0: this number is refused for good (rule 10); what comes before it was applied
+	Why        string     // of the refusal
+}
+
 // Announcement says that every number of a stream below Next exists.
 type Announcement struct {
 	Stream
@@ -156,6 +192,15 @@ var (
 	ErrFenced = errors.New("session is fenced: the agent has a newer one")
 	// ErrUnknown is returned for a stream that no resume has opened.
 	ErrUnknown = errors.New("stream was not resumed")
+	// ErrMoved is returned to a session for a stream of which an import has brought
+	// more than the hello was told: the agent connects again, and loses nothing.
+	ErrMoved = errors.New("the lane has moved on since the hello")
+	// ErrGap is returned by Store.Import for entries that do not follow what the
+	// store has.
+	ErrGap = errors.New("numbers are missing")
+	// ErrMemory is returned by Store.Import for a stream that has other messages than
+	// the store under the same incarnation.
+	ErrMemory = errors.New("the agent's memory went back")
 	// ErrConflict is returned by Store.Resume for a stream that is not what the
 	// store has.
 	ErrConflict = errors.New("stream does not continue what the store has")

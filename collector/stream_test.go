@@ -134,8 +134,21 @@ func TestResumeThatDisagreesWithTheStore(t *testing.T) {
 		p.ack(1, 4)
 		q := x.dial()
 		q.hello(wire.Hello{Agent: "a"}, i.state("default", 9))
-		q.send(i.resume(1, "default", 2, 9)) // the store has 4
+		q.send(i.resume(1, "default", 6, 9)) // the store has 4
 		q.refused(wire.RefuseProtocol, "does not continue")
+	})
+}
+
+// An import may come between the welcome and the resume.
+func TestResumeBehindAnImport(t *testing.T) {
+	serve(t, collector.Config{}, func(x *fixture) {
+		p, i := x.link("a")
+		p.send(data(1, i.entry(1, 4)))
+		p.ack(1, 4)
+		q := x.dial()
+		q.hello(wire.Hello{Agent: "a"}, i.state("default", 9))
+		q.send(i.resume(1, "default", 2, 9)) // the store has 4
+		q.refused(wire.RefuseBusy, "connect again")
 	})
 }
 

@@ -355,7 +355,11 @@ func summaryOf(r *record) summary {
 	return e.summary()
 }
 
-// complete computes what the record does not hold.
+// complete computes what the record does not hold. Of an import, session 0, the
+// time is not one at which the agent was heard.
 func (e *settled) complete() {
 	e.event = ledger.Entry(e.received, e.stream.Lane, e.stream.Epoch, &e.entry)
+	if e.session == 0 {
+		e.event.Time = time.Time{}
+	}
 }

@@ -147,7 +147,7 @@ const (
 )
 
 // The kinds. Strings have a length of 2 bytes in front, times are Unix
-// nanoseconds, 0 for none.
+// nanoseconds, 0 for none. Session 0 is an import: no session has that number.
 const (
 	kindHello    = 1 // agent, time 8, session 8, nonce 16, instance 16, streams 4, software, host name, OS, architecture, address; then nothing, or: count 2, count times: lane, epoch 16, W 8, acked 8
 	kindResume   = 2 // agent, session 8, lane, epoch 16, created 1, base 8, fingerprint of base 8, next 8, count 4, count times: incarnation 16, first 8

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -65,6 +66,9 @@ func (t *group) session(s collector.Session) (*ledger.Agent, error) {
 	if !a.Live(s.Session) {
 		return nil, fmt.Errorf("agent %s, session %d: %w", s.Agent, s.Number, collector.ErrFenced)
 	}
+	if a.Parting() != nil { // imports do not look out for it any more
+		return nil, fmt.Errorf("agent %s, session %d has parted: %w", s.Agent, s.Number, collector.ErrMoved)
+	}
 	return a, nil
 }
 
@@ -88,7 +92,7 @@ func (j *Journal) Resume(ctx context.Context, s collector.Session, r wire.Resume
 		}
 		e, err := a.Resume(&r, known.lookup)
 		if err != nil {
-			return fmt.Errorf("agent %s: %w: %w", s.Agent, collector.ErrConflict, err)
+			return resumeError(s.Agent, err)
 		}
 		t.add(&resumed{s.Agent, e})
 		w = e.Base
@@ -98,6 +102,14 @@ func (j *Journal) Resume(ctx context.Context, s collector.Session, r wire.Resume
 		return 0, err
 	}
 	return w, nil
+}
+
+// resumeError gives an error of the ledger the store's meaning.
+func resumeError(id wire.AgentID, err error) error {
+	if errors.Is(err, ledger.ErrMoved) {
+		return fmt.Errorf("agent %s: %w: %w: %w", id, collector.ErrMoved, collector.ErrConflict, err)
+	}
+	return fmt.Errorf("agent %s: %w: %w", id, collector.ErrConflict, err)
 }
 
 // Append implements [collector.Store]. Its ctx counts until the commit begins.
@@ -119,8 +131,12 @@ func (j *Journal) Append(ctx context.Context, s collector.Session, list []collec
 			return err
 		}
 		for i := range list {
-			if err := opened(a, s.Agent, list[i].Stream); err != nil {
+			p := &list[i]
+			if err := opened(a, s.Agent, p.Stream); err != nil {
 				return err
+			}
+			if a.Elsewhere(p.Lane, p.Epoch, &p.Entry) {
+				return fmt.Errorf("agent %s, lane %s, from %d on: %w", s.Agent, p.Lane, p.Entry.From, collector.ErrMoved)
 			}
 		}
 		for i := range list {

@@ -63,7 +63,19 @@ func (a *Agent) ApplyParting(p Parting) {
 // then the agent's own epoch. A common point of 0 counts only for its own epoch:
 // streams that have nothing in common are not related.
 func (a *Agent) Match(told *wire.StreamState, lookup Lookup) (m wire.Match) {
-	var best *Stream
+	best, c := a.locate(told)
+	if best == nil {
+		return m
+	}
+	m = wire.Match{Found: true, Epoch: best.Epoch, W: best.W, Common: c}
+	m.FPCommon = a.fingerprint(best, m.Common, lookup)
+	m.FPAcked = a.fingerprint(best, min(m.Common, told.Acked), lookup)
+	m.Beyond = m.Common == told.Last() && a.beyond(told)
+	return m
+}
+
+// locate returns the stream of Match and the common point, nil if there is none.
+func (a *Agent) locate(told *wire.StreamState) (best *Stream, common wire.Seq) {
 	for _, s := range a.streams {
 		if s.Lane != told.Lane {
 			continue
@@ -72,19 +84,13 @@ func (a *Agent) Match(told *wire.StreamState, lookup Lookup) (m wire.Match) {
 		c := wire.Common(told.Boundaries, told.Last(), s.History, s.W)
 		switch {
 		case c == 0 && !own:
-		case best == nil, c > m.Common,
-			c == m.Common && c == s.W && m.Common != m.W,
-			c == m.Common && own && (m.Common == m.W) == (c == s.W):
-			best, m = s, wire.Match{Found: true, Epoch: s.Epoch, W: s.W, Common: c}
+		case best == nil, c > common,
+			c == common && c == s.W && common != best.W,
+			c == common && own && (common == best.W) == (c == s.W):
+			best, common = s, c
 		}
 	}
-	if best == nil {
-		return m
-	}
-	m.FPCommon = a.fingerprint(best, m.Common, lookup)
-	m.FPAcked = a.fingerprint(best, min(m.Common, told.Acked), lookup)
-	m.Beyond = m.Common == told.Last() && a.beyond(told)
-	return m
+	return best, common
 }
 
 // beyond reports whether some stream of the lane goes on behind all that the

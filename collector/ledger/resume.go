@@ -22,13 +22,16 @@ type Resumed struct {
 // Resume decides on a resume frame that has been checked, of the live session.
 // The error says why the stream is not what the store has; it is a conflict:
 // another W or other boundaries than the agent was told of, or a new stream that
-// goes on from a number which the store does not have.
+// goes on from a number which the store does not have. It is [ErrMoved] if the
+// store has more of the stream by now than the agent was told.
 func (a *Agent) Resume(r *wire.Resume, lookup Lookup) (Resumed, error) {
 	e := Resumed{Session: a.live.Number, Lane: r.Lane, Epoch: r.Epoch, Base: r.Base, Next: r.Next}
 	inc := r.Boundaries.At(r.Base)
 	s := a.Stream(r.Lane, r.Epoch)
 	switch {
-	case s != nil && s.W != r.Base:
+	case s != nil && s.W > r.Base:
+		return e, fmt.Errorf("lane %s, epoch %s: resumes after %d, the store has it up to %d: %w", r.Lane, r.Epoch, r.Base, s.W, ErrMoved)
+	case s != nil && s.W < r.Base:
 		return e, fmt.Errorf("lane %s, epoch %s: resumes after %d, the store has it up to %d", r.Lane, r.Epoch, r.Base, s.W)
 	case r.Base > 0 && inc.IsZero():
 		return e, fmt.Errorf("lane %s, epoch %s: resumes after %d, its boundaries do not reach down to that", r.Lane, r.Epoch, r.Base)
@@ -36,6 +39,10 @@ func (a *Agent) Resume(r *wire.Resume, lookup Lookup) (Resumed, error) {
 		return e, fmt.Errorf("lane %s, epoch %s: number %d is of incarnation %s, the store has it of %s", r.Lane, r.Epoch, r.Base, inc, s.History.At(r.Base))
 	case s == nil && r.Base > 0 && !a.holds(line{r.Lane, inc}, r.Base):
 		return e, fmt.Errorf("lane %s, epoch %s: is new and begins after %d of incarnation %s, which the store does not have", r.Lane, r.Epoch, r.Base, inc)
+	}
+	told := wire.StreamState{Lane: r.Lane, Epoch: r.Epoch, Next: r.Next, Boundaries: r.Boundaries}
+	if o, c := a.locate(&told); c > r.Base {
+		return e, fmt.Errorf("lane %s, epoch %s: resumes after %d, the store has it up to %d under epoch %s: %w", r.Lane, r.Epoch, r.Base, c, o.Epoch, ErrMoved)
 	}
 	e.Created = s == nil
 	e.Boundaries = r.Boundaries

@@ -3,10 +3,12 @@ package storetest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/fieldpost/fieldpost/collector"
 	"github.com/fieldpost/fieldpost/collector/ledger"
@@ -79,6 +81,9 @@ func (m *Memory) session(s collector.Session) (*ledger.Agent, error) {
 	if a == nil || !a.Live(s.Session) {
 		return nil, fmt.Errorf("agent %s, session %d: %w", s.Agent, s.Number, collector.ErrFenced)
 	}
+	if a.Parting() != nil {
+		return nil, fmt.Errorf("agent %s, session %d has parted: %w", s.Agent, s.Number, collector.ErrMoved)
+	}
 	return a, nil
 }
 
@@ -94,6 +99,9 @@ func (m *Memory) Resume(ctx context.Context, s collector.Session, r wire.Resume)
 		return 0, err
 	}
 	e, err := a.Resume(&r, m.lookup(s.Agent))
+	if errors.Is(err, ledger.ErrMoved) {
+		return 0, fmt.Errorf("agent %s: %w: %w: %w", s.Agent, collector.ErrMoved, collector.ErrConflict, err)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("agent %s: %w: %w", s.Agent, collector.ErrConflict, err)
 	}
@@ -145,23 +153,27 @@ func (m *Memory) Append(ctx context.Context, s collector.Session, list []collect
 		if err := opened(a, s.Agent, list[i].Stream); err != nil {
 			return nil, err
 		}
+		if a.Elsewhere(list[i].Lane, list[i].Epoch, &list[i].Entry) {
+			return nil, fmt.Errorf("agent %s: %w", s.Agent, collector.ErrMoved)
+		}
 	}
 	answers := make([]collector.Answer, len(list))
 	for i := range list {
 		p := &list[i]
 		if from := a.Append(p.Lane, p.Epoch, &p.Entry); from > 0 {
-			m.keep(a, s, p, from)
+			m.keep(a, s, p, p.Time, from)
 		}
 		answers[i].W = a.Stream(p.Lane, p.Epoch).W
 	}
 	return answers, nil
 }
 
-func (m *Memory) keep(a *ledger.Agent, s collector.Session, p *collector.Append, from wire.Seq) {
+// keep settles the numbers of p from one on; seen is when the agent was heard.
+func (m *Memory) keep(a *ledger.Agent, s collector.Session, p *collector.Append, seen time.Time, from wire.Seq) {
 	e := p.Entry
 	e.From = from
 	e.Batch = slices.Clone(e.Batch)
-	a.ApplyEntry(ledger.Entry(p.Time, p.Lane, p.Epoch, &e))
+	a.ApplyEntry(ledger.Entry(seen, p.Lane, p.Epoch, &e))
 	m.log = append(m.log, collector.Stored{
 		Cursor:   collector.Cursor(strconv.Itoa(len(m.log) + 1)),
 		Agent:    s.Agent,
@@ -170,6 +182,47 @@ func (m *Memory) keep(a *ledger.Agent, s collector.Session, p *collector.Append,
 		Received: p.Time,
 		Entry:    e,
 	})
+}
+
+// Import implements [collector.Store].
+func (m *Memory) Import(ctx context.Context, im collector.Import) (out collector.Imported, err error) {
+	if err := ctx.Err(); err != nil {
+		return out, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a := m.agents[im.Agent]
+	if a == nil {
+		a = &ledger.Agent{}
+	}
+	lookup := m.lookup(im.Agent)
+	found := a.Match(&im.Stream, lookup).Found
+	rules := ledger.Import{Told: im.Stream, Before: im.Before, Entries: im.Entries}
+	for i := range im.Entries {
+		e := &im.Entries[i]
+		p, err := a.Import(&rules, e, lookup, func() wire.Epoch { return wire.Epoch{ID: wire.NewID()} })
+		switch {
+		case errors.Is(err, ledger.ErrGap):
+			return collector.Imported{}, fmt.Errorf("%w: %w", collector.ErrGap, err)
+		case err != nil:
+			return collector.Imported{}, fmt.Errorf("%w: %w", collector.ErrMemory, err)
+		case p.From == 0:
+			continue
+		case p.Created != nil:
+			a.ApplyResume(*p.Created)
+			out.Forked = out.Forked || p.Created.Base > 0 || found
+		}
+		m.agents[im.Agent] = a
+		s := collector.Stream{Lane: im.Stream.Lane, Epoch: p.Epoch}
+		m.keep(a, collector.Session{Agent: im.Agent}, &collector.Append{Stream: s, Entry: *e, Time: im.Time}, time.Time{}, p.From)
+		if n := uint64(e.To - p.From + 1); e.IsTombstone() {
+			out.Tombstoned += n
+		} else {
+			out.Stored += n
+		}
+	}
+	out.Match = a.Match(&im.Stream, lookup)
+	return out, nil
 }
 
 // Part implements [collector.Store].
