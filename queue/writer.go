@@ -264,14 +264,7 @@ func (q *Queue) storeAck() {
 	q.mu.Lock()
 	q.ackAt = time.Time{}
 	q.mu.Unlock()
-	large := min(q.cfg.SegmentSize/2, deliveredSize)
-	if s := q.cfg.strand; s != nil && s.retired.Load() {
-		large = minSegmentSize / 2 // it will not grow again
-	}
-	if c.state.acked() == c.state.next-1 && q.tailSize() > large {
-		q.rotateAt = 0 // all is delivered: a new file gives the disk back
-		c.fresh = true
-	}
+	q.freshen(c)
 	if err := q.commit(c); err != nil {
 		q.log.Warn("acks could not be written; they will be with the next commit", "error", err)
 		q.mu.Lock()
@@ -279,6 +272,19 @@ func (q *Queue) storeAck() {
 			q.ackAt = time.Now().Add(lastBackoff)
 		}
 		q.mu.Unlock()
+	}
+}
+
+// freshen lets a change that acks all there is go into a new file, unless the old
+// one is small: it gives the disk back.
+func (q *Queue) freshen(c *change) {
+	large := min(q.cfg.SegmentSize/2, deliveredSize)
+	if s := q.cfg.strand; s != nil && s.retired.Load() {
+		large = minSegmentSize / 2 // it will not grow again
+	}
+	if c.state.acked() == c.state.next-1 && q.tailSize() > large {
+		q.rotateAt = 0
+		c.fresh = true
 	}
 }
 
