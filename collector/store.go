@@ -137,6 +137,7 @@ type Import struct {
 	Before  wire.Fingerprint // of the number before the first entry, or at Acked if there are none; 0: not known
 	Entries []wire.Entry     // consecutive
 	Time    time.Time        // when it came
+	Alone   bool             // the agent has no link to this store: what its live session still appends is refused with ErrMoved
 }
 
 // Imported is what became of it.

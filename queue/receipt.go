@@ -25,7 +25,6 @@ var (
 type Receipt struct {
 	Store       wire.StoreID
 	Replaced    func(old wire.StoreID) bool // reports whether Store stands in for another
-	Epoch       wire.Epoch                  // of the stream at its export; only for the log
 	W           wire.Seq                    // the store has all numbers up to it, 0: none
 	Incarnation wire.Incarnation            // of number W
 	Fingerprint wire.Fingerprint            // of number W, 0 if the store does not know it

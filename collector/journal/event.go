@@ -355,11 +355,8 @@ func summaryOf(r *record) summary {
 	return e.summary()
 }
 
-// complete computes what the record does not hold. Of an import, session 0, the
-// time is not one at which the agent was heard.
+// complete computes what the record does not hold. Session 0 is an import.
 func (e *settled) complete() {
 	e.event = ledger.Entry(e.received, e.stream.Lane, e.stream.Epoch, &e.entry)
-	if e.session == 0 {
-		e.event.Time = time.Time{}
-	}
+	e.event.Carried = e.session == 0
 }

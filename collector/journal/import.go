@@ -30,7 +30,7 @@ func (j *Journal) Import(ctx context.Context, im collector.Import) (collector.Im
 		records[i] = settled{id: im.Agent, received: wallClock(im.Time), stream: collector.Stream{Lane: im.Stream.Lane}, entry: e}
 		records[i].complete()
 	}
-	rules := ledger.Import{Told: im.Stream, Before: im.Before, Entries: im.Entries}
+	rules := ledger.Import{Told: im.Stream, Before: im.Before, Entries: im.Entries, Alone: im.Alone}
 	err := j.submit(ctx, func(t *group) error {
 		// An error comes before anything is added: from what is added on, the next
 		// entry follows.
@@ -41,6 +41,9 @@ func (j *Journal) Import(ctx context.Context, im collector.Import) (collector.Im
 			}
 			if p.From == 0 {
 				continue
+			}
+			if a := t.agent(im.Agent); im.Alone && a.Session().Number > 0 && a.Parting() == nil {
+				t.add(&parted{im.Agent, a.Session().Number, ledger.Parting{Time: a.Seen(), Reason: "its link was gone when a carry file was imported"}})
 			}
 			if p.Created != nil {
 				t.add(&resumed{im.Agent, *p.Created})

@@ -19,6 +19,7 @@ type Settled struct {
 	Reason      wire.Reason      // 0: stored
 	Fingerprint wire.Fingerprint // of number To, 0 if not known
 	Detail      string           // of a tombstone
+	Carried     bool             // an import has brought it: the agent was not heard
 }
 
 // Append decides on an entry of a stream that the live session has resumed, by
@@ -59,7 +60,7 @@ func (a *Agent) ApplyEntry(e Settled) {
 	if e.Doubled {
 		s.Doubled += n
 	}
-	if e.Time.After(a.seen) {
+	if e.Time.After(a.seen) && !e.Carried {
 		a.seen = e.Time
 	}
 	a.declared(&e)

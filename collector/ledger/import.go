@@ -25,6 +25,7 @@ type Import struct {
 	Told    wire.StreamState
 	Before  wire.Fingerprint // of the number before the first entry; 0: not known
 	Entries []wire.Entry
+	Alone   bool // no link of the agent is open: its live session has ended
 }
 
 // fingerprint returns the fingerprint of a number as the export has it, 0 if that
@@ -72,7 +73,7 @@ func (a *Agent) Import(im *Import, e *wire.Entry, lookup Lookup, fresh func() wi
 		return Placement{}, nil
 	case best == nil:
 		return Placement{Created: a.branch(told, told.Epoch, nil, 0, lookup), Epoch: told.Epoch, From: 1}, nil
-	case c < best.W || !a.agrees(best, e):
+	case c < best.W || !im.Alone && !a.agrees(best, e):
 		epoch := fresh()
 		return Placement{Created: a.branch(told, epoch, best, c, lookup), Epoch: epoch, From: c + 1}, nil
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/fieldpost/fieldpost/collector"
 	"github.com/fieldpost/fieldpost/collector/ledger"
@@ -161,19 +160,21 @@ func (m *Memory) Append(ctx context.Context, s collector.Session, list []collect
 	for i := range list {
 		p := &list[i]
 		if from := a.Append(p.Lane, p.Epoch, &p.Entry); from > 0 {
-			m.keep(a, s, p, p.Time, from)
+			m.keep(a, s, p, from)
 		}
 		answers[i].W = a.Stream(p.Lane, p.Epoch).W
 	}
 	return answers, nil
 }
 
-// keep settles the numbers of p from one on; seen is when the agent was heard.
-func (m *Memory) keep(a *ledger.Agent, s collector.Session, p *collector.Append, seen time.Time, from wire.Seq) {
+// keep settles the numbers of p from one on. Session 0 is an import.
+func (m *Memory) keep(a *ledger.Agent, s collector.Session, p *collector.Append, from wire.Seq) {
 	e := p.Entry
 	e.From = from
 	e.Batch = slices.Clone(e.Batch)
-	a.ApplyEntry(ledger.Entry(seen, p.Lane, p.Epoch, &e))
+	settled := ledger.Entry(p.Time, p.Lane, p.Epoch, &e)
+	settled.Carried = s.Number == 0
+	a.ApplyEntry(settled)
 	m.log = append(m.log, collector.Stored{
 		Cursor:   collector.Cursor(strconv.Itoa(len(m.log) + 1)),
 		Agent:    s.Agent,
@@ -197,7 +198,7 @@ func (m *Memory) Import(ctx context.Context, im collector.Import) (out collector
 	}
 	lookup := m.lookup(im.Agent)
 	found := a.Match(&im.Stream, lookup).Found
-	rules := ledger.Import{Told: im.Stream, Before: im.Before, Entries: im.Entries}
+	rules := ledger.Import{Told: im.Stream, Before: im.Before, Entries: im.Entries, Alone: im.Alone}
 	for i := range im.Entries {
 		e := &im.Entries[i]
 		p, err := a.Import(&rules, e, lookup, func() wire.Epoch { return wire.Epoch{ID: wire.NewID()} })
@@ -213,8 +214,11 @@ func (m *Memory) Import(ctx context.Context, im collector.Import) (out collector
 			out.Forked = out.Forked || p.Created.Base > 0 || found
 		}
 		m.agents[im.Agent] = a
+		if im.Alone && a.Session().Number > 0 && a.Parting() == nil {
+			a.ApplyParting(ledger.Parting{Time: a.Seen(), Reason: "its link was gone when a carry file was imported"})
+		}
 		s := collector.Stream{Lane: im.Stream.Lane, Epoch: p.Epoch}
-		m.keep(a, collector.Session{Agent: im.Agent}, &collector.Append{Stream: s, Entry: *e, Time: im.Time}, time.Time{}, p.From)
+		m.keep(a, collector.Session{Agent: im.Agent}, &collector.Append{Stream: s, Entry: *e, Time: im.Time}, p.From)
 		if n := uint64(e.To - p.From + 1); e.IsTombstone() {
 			out.Tombstoned += n
 		} else {

@@ -20,12 +20,13 @@ var may = map[string][]string{
 	"internal/durable":  nil,
 	"internal/sabotage": nil,
 	"internal/lanes":    {"wire"},
+	"internal/carry":    {"wire"},
 
 	"queue":     {"wire", "internal/boot", "internal/durable", "internal/sabotage"},
 	"transport": {"wire", "heartbeat"},
-	"agent":     {"transport", "queue", "wire", "internal/durable", "internal/lanes"},
+	"agent":     {"transport", "queue", "wire", "internal/carry", "internal/durable", "internal/lanes"},
 
-	"collector":           {"wire", "heartbeat", "internal/sabotage"},
+	"collector":           {"wire", "heartbeat", "internal/carry", "internal/sabotage"},
 	"collector/ledger":    {"wire", "internal/sabotage"},
 	"collector/journal":   {"collector", "collector/ledger", "wire", "internal/durable", "internal/sabotage"},
 	"collector/storetest": {"collector", "collector/ledger", "wire"},
