@@ -44,15 +44,11 @@ func Handle[In, Out any](f func(context.Context, In) (Out, error)) http.Handler 
 			return
 		}
 		out, err := f(r.Context(), in)
-		var no *Refusal
-		switch {
-		case err == nil:
-			answer(w, http.StatusOK, out)
-		case errors.As(err, &no):
-			answer(w, http.StatusConflict, no)
-		default:
-			answer(w, http.StatusInternalServerError, &Refusal{CodeFailed, err.Error()})
+		if err != nil {
+			refuse(w, err)
+			return
 		}
+		answer(w, http.StatusOK, out)
 	})
 }
 
