@@ -15,7 +15,17 @@ import (
 // WriteFile replaces the file at path with data, atomically: after a crash at
 // any instant it holds the old content or the new one, and after WriteFile has
 // returned nil the new one. A folder fsync that fails leaves that open.
-func WriteFile(path string, data []byte, mode fs.FileMode) (err error) {
+func WriteFile(path string, data []byte, mode fs.FileMode) error {
+	return WriteWith(path, mode, func(f *os.File) error {
+		_, err := f.Write(data)
+		return err
+	})
+}
+
+// WriteWith is WriteFile for content that write writes to a file which has no name
+// that anybody looks for. If write returns an error, that is returned, and nothing
+// is left.
+func WriteWith(path string, mode fs.FileMode, write func(f *os.File) error) (err error) {
 	if err := Ahead(Create, path); err != nil {
 		return err
 	}
@@ -29,7 +39,7 @@ func WriteFile(path string, data []byte, mode fs.FileMode) (err error) {
 		}
 	}()
 	if err = Ahead(Write, path); err == nil {
-		_, err = f.Write(data)
+		err = write(f)
 	}
 	if err == nil {
 		err = f.Chmod(mode)
