@@ -23,7 +23,9 @@ type carryRequest struct {
 	All  bool   `json:"all,omitempty"`
 }
 
-func (r carryRequest) options() agent.CarryOptions { return agent.CarryOptions{Lane: r.Lane, All: r.All} }
+func (r carryRequest) options() agent.CarryOptions {
+	return agent.CarryOptions{Lane: r.Lane, All: r.All}
+}
 
 // receiptRequest brings the daemon a receipt.
 type receiptRequest struct {

@@ -20,9 +20,10 @@ import (
 func exportCommand() *cobra.Command {
 	var s settings
 	var all bool
+	var file string
 	c := &cobra.Command{
 		Use:   "export",
-		Short: "Print what is not delivered, as lines of JSON",
+		Short: "Print what is not delivered, as lines of JSON, or write a carry file",
 		Long: `Prints the messages of all lanes, or of one, that no collector has acked, one JSON
 object a line: agent, lane, epoch, seq, time, topic, headers, body; body_base64 instead
 of body where it is not valid UTF-8. The collector's export has the same, and the time at
@@ -33,17 +34,34 @@ It works on a folder whose agent runs, and on one whose agent does not, changes
 nothing, and frees nothing: what is printed is delivered all the same. What is
 dropped is not printed; "agent queue ls" has it.
 
+With --carry FILE it writes a carry file instead, for a site without a link: batches as
+they lie in the queue, with checksums. "collector import FILE" takes it, every message
+once, whatever other carry files and links bring, and answers with a receipt, for "agent
+queue receipt". Until then nothing is freed, and every export begins where the acks end.
+FILE gets its name when it is whole and on disk; a file that is there is not replaced.
+It is not encrypted. --all takes also what is acked and still here, for a store that was
+set back. What damage has taken leaves a tombstone, as it does on a link. A folder at rest is
+opened for it, so its disk must take writes.
+
 What cannot be read is left out and told at the end; the exit code is then 1. It is 2
 if the command is called in the wrong way, 69 if a daemon has the folder and does not
 answer, 75 if it is interrupted or another program has the folder, 78 if there is no
 such lane.`,
 		Example: `  agent queue export --dir ./pump-7 > backlog.jsonl
-  agent queue export --dir ./pump-7 --lane alarms --all`,
+  agent queue export --dir ./pump-7 --lane alarms --all
+  agent queue export --dir ./pump-7 --carry /media/stick/pump-7-$(date +%F).carry`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := s.load()
 			if err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("carry") {
+				done, err := carryTo(cmd.Context(), c, file, carryRequest{s.given.lane, all})
+				if err != nil {
+					return err
+				}
+				return printCarried(cmd.OutOrStdout(), file, done)
 			}
 			folder, err := lookAt(cmd.Context(), c.Dir, s.given.lane)
 			if err != nil {
@@ -56,6 +74,7 @@ such lane.`,
 	s.addInsecure(c.Flags())
 	s.addLane(c, "only this lane")
 	c.Flags().BoolVar(&all, "all", false, "also what is acked, as far as it is still on disk")
+	c.Flags().StringVar(&file, "carry", "", "write a carry file for \"collector import\" to this `FILE`")
 	return c
 }
 

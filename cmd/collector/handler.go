@@ -25,5 +25,6 @@ func handler(srv *collector.Server, j *journal.Journal) http.Handler {
 	mux.Handle("POST /audit/close", control.Handle(func(ctx context.Context, r closeRequest) (ledger.Closing, error) {
 		return j.Accept(ctx, r.Agent, r.closing())
 	}))
+	addImport(mux, srv)
 	return mux
 }

@@ -37,9 +37,10 @@ knows which of them are alive. It also reads what is stored.
   collector tail -f --agent pump-7
   collector export --format jsonl --since 24h > yesterday.jsonl
   collector audit
-  collector backup /backup/today`,
+  collector backup /backup/today
+  collector import /media/stick/pump-7.carry`,
 	}
-	c.AddCommand(runCommand(), agentsCommand(), tailCommand(), exportCommand(), auditCommand(), verifyCommand(), backupCommand(), serviceCommand(),
+	c.AddCommand(runCommand(), agentsCommand(), tailCommand(), exportCommand(), auditCommand(), verifyCommand(), backupCommand(), importCommand(), serviceCommand(),
 		validateCommand(), daemon.VersionCommand("collector"))
 	c.AddCommand(demo.Commands()...)
 	return c
