@@ -21,16 +21,15 @@ func (j *Journal) Import(ctx context.Context, im collector.Import) (collector.Im
 	if len(im.Entries) == 0 {
 		return out, ctx.Err()
 	}
+	rules := ledger.Import{Told: im.Stream, Before: im.Before, Entries: im.Entries, Alone: im.Alone}
+	if err := rules.Check(); err != nil {
+		return collector.Imported{}, importError(im.Agent, err)
+	}
 	records := make([]settled, len(im.Entries))
 	for i := range im.Entries {
-		e := im.Entries[i]
-		if i > 0 && e.From != im.Entries[i-1].To+1 {
-			return collector.Imported{}, fmt.Errorf("import for agent %s: %d does not follow %d", im.Agent, e.From, im.Entries[i-1].To)
-		}
-		records[i] = settled{id: im.Agent, received: wallClock(im.Time), stream: collector.Stream{Lane: im.Stream.Lane}, entry: e}
+		records[i] = settled{id: im.Agent, received: wallClock(im.Time), stream: collector.Stream{Lane: im.Stream.Lane}, entry: im.Entries[i]}
 		records[i].complete()
 	}
-	rules := ledger.Import{Told: im.Stream, Before: im.Before, Entries: im.Entries, Alone: im.Alone}
 	err := j.submit(ctx, func(t *group) error {
 		// An error comes before anything is added: from what is added on, the next
 		// entry follows.

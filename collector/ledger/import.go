@@ -11,12 +11,12 @@ import (
 var (
 	// ErrMoved: an import has brought more of a lane than the agent was told of in
 	// its welcome. A new hello tells it.
-	ErrMoved = errors.New("the lane has moved on since the hello")
+	ErrMoved = errors.New("an import has come between")
 	// ErrGap: what is to be imported does not follow what the store has.
-	ErrGap = errors.New("numbers are missing")
+	ErrGap = errors.New("a gap")
 	// ErrMemory: equal incarnations, other messages: the memory of the machine that
 	// wrote them was set back (rule 2), and only its link can sort that out.
-	ErrMemory = errors.New("the agent's memory went back")
+	ErrMemory = errors.New("other messages under equal incarnations")
 )
 
 // Import is consecutive entries of one stream, which a store decides on and applies
@@ -26,6 +26,16 @@ type Import struct {
 	Before  wire.Fingerprint // of the number before the first entry; 0: not known
 	Entries []wire.Entry
 	Alone   bool // no link of the agent is open: its live session has ended
+}
+
+// Check verifies that the entries are consecutive.
+func (im *Import) Check() error {
+	for i := 1; i < len(im.Entries); i++ {
+		if e := &im.Entries[i]; e.From != im.Entries[i-1].To+1 {
+			return fmt.Errorf("lane %s: the entry from %d on does not follow %d", im.Told.Lane, e.From, im.Entries[i-1].To)
+		}
+	}
+	return nil
 }
 
 // fingerprint returns the fingerprint of a number as the export has it, 0 if that
@@ -61,11 +71,11 @@ func (a *Agent) Import(im *Import, e *wire.Entry, lookup Lookup, fresh func() wi
 	told := &im.Told
 	best, c := a.locate(told)
 	if e.From > c+1 {
-		return Placement{}, fmt.Errorf("lane %s: %w: the store has the stream up to %d, this goes on with %d", told.Lane, ErrGap, c, e.From)
+		return Placement{}, fmt.Errorf("lane %s: the store has the stream up to %d, this goes on with %d: %w", told.Lane, c, e.From, ErrGap)
 	}
 	if c > 0 && e.To >= c {
 		if ours, theirs := a.fingerprint(best, c, lookup), im.fingerprint(c); ours != 0 && theirs != 0 && ours != theirs {
-			return Placement{}, fmt.Errorf("lane %s: %w: number %d has fingerprint %s there and %s at the store", told.Lane, ErrMemory, c, theirs, ours)
+			return Placement{}, fmt.Errorf("lane %s: number %d has fingerprint %s there and %s at the store: %w", told.Lane, c, theirs, ours, ErrMemory)
 		}
 	}
 	switch {

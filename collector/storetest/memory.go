@@ -199,6 +199,9 @@ func (m *Memory) Import(ctx context.Context, im collector.Import) (out collector
 	lookup := m.lookup(im.Agent)
 	found := a.Match(&im.Stream, lookup).Found
 	rules := ledger.Import{Told: im.Stream, Before: im.Before, Entries: im.Entries, Alone: im.Alone}
+	if err := rules.Check(); err != nil {
+		return out, err
+	}
 	for i := range im.Entries {
 		e := &im.Entries[i]
 		p, err := a.Import(&rules, e, lookup, func() wire.Epoch { return wire.Epoch{ID: wire.NewID()} })

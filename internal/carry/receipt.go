@@ -93,10 +93,10 @@ func ParseReceipt(from io.Reader) (Receipt, error) {
 }
 
 func parseReceipt(b []byte) (r Receipt, err error) {
-	head, rest, _ := bytes.Cut(b, []byte("\n"))
+	head, rest, whole := bytes.Cut(b, []byte("\n"))
 	version, ok := bytes.CutPrefix(head, []byte(receiptHead))
 	switch {
-	case !ok && bytes.HasPrefix([]byte(receiptHead), head):
+	case !whole && (ok || bytes.HasPrefix([]byte(receiptHead), head)):
 		return r, fmt.Errorf("%w: it is cut off", ErrDamaged)
 	case !ok:
 		return r, fmt.Errorf("%w: it begins with %.24q", ErrForeign, head)

@@ -1,0 +1,247 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// carried is what a carry file has of a machine: exported at this moment.
+func (m *machine) carried(entries ...wire.Entry) collector.Import {
+	im := collector.Import{Agent: m.id, Stream: m.state(), Entries: entries, Time: now}
+	im.Stream.Boundaries = slices.Clone(m.history)
+	if len(entries) > 0 && entries[0].From > 1 {
+		im.Before = m.fingerprint(entries[0].From - 1)
+	}
+	return im
+}
+
+// bring imports and returns the common point afterwards.
+func (s *subject) bring(im collector.Import) collector.Imported {
+	s.Helper()
+	got, err := s.Import(context.Background(), im)
+	if err != nil {
+		s.Fatalf("import: %v", err)
+	}
+	return got
+}
+
+// stored returns what the store has, as agent and body, in its order. Bodies that
+// stand twice are an error.
+func (s *subject) bodies() (list []string) {
+	s.Helper()
+	seen := map[string]bool{}
+	for _, r := range s.all() {
+		if r.Entry.IsTombstone() {
+			continue
+		}
+		b, err := wire.ParseBatch(r.Entry.Batch)
+		if err != nil {
+			s.Fatal(err)
+		}
+		for rec, err := range b.Records() {
+			if err != nil {
+				s.Fatal(err)
+			}
+			if rec.Seq < r.Entry.From || rec.Seq > r.Entry.To {
+				continue
+			}
+			msg, err := rec.Record.Message()
+			if err != nil {
+				s.Fatal(err)
+			}
+			text := string(msg.Body)
+			if seen[text] {
+				s.Errorf("%q is stored twice", text)
+			}
+			seen[text] = true
+			list = append(list, text)
+		}
+	}
+	return list
+}
+
+func (s *subject) want(what string, want ...[]string) {
+	s.Helper()
+	if got := s.bodies(); !slices.Equal(got, slices.Concat(want...)) {
+		s.Errorf("%s: stored %q, want %q", what, got, slices.Concat(want...))
+	}
+}
+
+func testImport(t *testing.T, s *subject) {
+	m := newMachine("pump-7", 20)
+	if got := s.bring(m.carried()); got != (collector.Imported{}) || len(s.all()) != 0 {
+		t.Errorf("a look changes something: %+v", got)
+	}
+	got := s.bring(m.carried(m.entry(1, 4), m.tombstone(5, 6, wire.ReasonExpired), m.part(7, 9, 6, 12)))
+	want := collector.Imported{Match: wire.Match{Found: true, Epoch: m.epoch, W: 9, Common: 9, FPCommon: m.fingerprint(9)}, Stored: 7, Tombstoned: 2}
+	if got != want {
+		t.Errorf("the first import: %+v, want %+v", got, want)
+	}
+	s.restart()
+	// Again, overlapping, straddling.
+	if got := s.bring(m.carried(m.entry(1, 4), m.tombstone(5, 6, wire.ReasonExpired), m.part(7, 9, 6, 12))); got.Stored+got.Tombstoned != 0 || got.Match != want.Match {
+		t.Errorf("the same again: %+v", got)
+	}
+	if got := s.bring(m.carried(m.entry(3, 8), m.entry(9, 12))); got.Stored != 3 || got.Match.W != 12 {
+		t.Errorf("an overlapping one: %+v", got)
+	}
+	before := len(s.all())
+	for what, im := range map[string]collector.Import{
+		"a gap": m.carried(m.entry(14, 15)), "a gap between entries": m.carried(m.entry(13, 13), m.entry(15, 15)), "another stream's middle": newMachine("pump-9", 9).carried(m.entry(3, 4)),
+	} {
+		if got, err := s.Import(context.Background(), im); err == nil || got != (collector.Imported{}) || len(s.all()) != before {
+			t.Errorf("%s: %+v, %v", what, got, err)
+		}
+	}
+	if _, err := s.Import(context.Background(), m.carried(m.entry(14, 15))); !errors.Is(err, collector.ErrGap) {
+		t.Errorf("a gap: %v, want ErrGap", err)
+	}
+	// The link takes over where the files have ended, and the other way round.
+	if w := s.connect(m); w != 12 {
+		t.Errorf("the link goes on behind %d, want 12", w)
+	}
+	s.append(m, m.entry(13, 16))
+	s.bring(m.carried(m.entry(1, 20)))
+	s.want("all", slices.Concat(m.bodies[:4], m.bodies[6:]))
+	if known, err := s.Agents(context.Background()); err != nil || len(known) != 1 || known[0].Backlog != 0 {
+		t.Errorf("agents %+v, %v", known, err)
+	}
+}
+
+// The live session delivers the same numbers, in both orders, and is not fenced.
+func testImportBesideALink(t *testing.T, s *subject) {
+	m := newMachine("pump-7", 30)
+	s.connect(m)
+	s.append(m, m.entry(1, 5))
+	s.bring(m.carried(m.entry(3, 12)))
+	if w := s.append(m, m.entry(6, 8)); w != 12 {
+		t.Errorf("a number that a file has brought is answered with W %d, want 12", w)
+	}
+	s.append(m, m.entry(11, 14))
+	s.bring(m.carried(m.entry(13, 20)))
+	m.put(3) // not announced yet
+	s.bring(m.carried(m.entry(21, 32)))
+	if w := s.append(m, m.entry(31, 33)); w != 33 {
+		t.Errorf("W is %d, want 33", w)
+	}
+	s.want("all", m.bodies)
+}
+
+// A file of the older state of a folder that was put back since, while the new one
+// is on the link: each line keeps its own.
+func testImportOfAnotherLine(t *testing.T, s *subject) {
+	m := newMachine("pump-7", 10)
+	s.connect(m)
+	s.append(m, m.entry(1, 6))
+	old := m.copy() // it is exported with 10, and goes on to 12
+	old.put(2)
+	file := old.carried(old.entry(1, 12))
+	m.cut(8).start()
+	m.put(2)
+	if w := s.connect(m); w != 6 {
+		t.Fatalf("W %d", w)
+	}
+	if got := s.bring(file); got.Match.Common != 12 || got.Match.Epoch == m.epoch || !got.Forked {
+		t.Errorf("the other line: %+v", got)
+	}
+	// The link has sent nothing of 7 and 8 yet: the file brought them, under either
+	// epoch, and the agent finds out with its next hello at the latest.
+	answers, err := s.try(m, m.entry(7, 8), m.entry(9, 10))
+	if errors.Is(err, collector.ErrMoved) {
+		w := s.connect(m)
+		answers, err = s.try(m, m.entry(w+1, 10))
+	}
+	if err != nil || answers[len(answers)-1].W != 10 {
+		t.Fatalf("answers %+v, %v", answers, err)
+	}
+	if got := s.bodies(); len(got) != 14 {
+		t.Errorf("%d messages are stored, want 12 and 2: %q", len(got), got)
+	}
+	s.restart()
+	if got := s.bring(file); got.Stored != 0 {
+		t.Errorf("the file again: %+v", got)
+	}
+	if w := s.connect(m); w != 10 {
+		t.Errorf("the link resumes behind %d", w)
+	}
+}
+
+// An import between the welcome and the resume, or before the first data.
+func testImportBehindTheWelcome(t *testing.T, s *subject) {
+	for i, c := range []struct {
+		what string
+		old  bool // the store has a part of another line
+	}{{"a stream that is new", false}, {"a fork", true}} {
+		m := newMachine(wire.AgentID(fmt.Sprint("pump-", i)), 10)
+		if c.old {
+			s.connect(m)
+			s.append(m, m.entry(1, 9))
+			m.cut(5).start()
+			m.put(4)
+		}
+		match := s.hello(m)
+		s.bring(m.carried(m.entry(1, 5), m.entry(6, m.next()-1)))
+		if match.Found && match.Common != match.W {
+			m.epoch = wire.Epoch{ID: wire.NewID()}
+		}
+		if _, err := s.Resume(context.Background(), m.session, m.resume(match.Common)); !errors.Is(err, collector.ErrMoved) {
+			t.Errorf("%s: resumed with %v, want ErrMoved", c.what, err)
+		}
+		if w := s.connect(m); w != m.next()-1 {
+			t.Errorf("%s: the next hello goes on behind %d", c.what, w)
+		}
+	}
+	s.bodies()
+}
+
+// Rule 2: equal incarnations and other messages are not taken for duplicates.
+func testImportMemory(t *testing.T, s *subject) {
+	m := newMachine("pump-7", 10)
+	back := m.copy().cut(6)
+	for range 4 {
+		back.bodies = append(back.bodies, fmt.Sprint("another ", back.next()))
+	}
+	s.connect(m)
+	s.append(m, m.entry(1, 10))
+	if _, err := s.Import(context.Background(), back.carried(back.entry(5, 10))); !errors.Is(err, collector.ErrMemory) {
+		t.Errorf("%v, want ErrMemory", err)
+	}
+	back.put(2)
+	if _, err := s.Import(context.Background(), back.carried(back.entry(5, 12))); !errors.Is(err, collector.ErrMemory) {
+		t.Errorf("a longer one: %v, want ErrMemory", err)
+	}
+	im := back.carried(back.entry(11, 12))
+	if _, err := s.Import(context.Background(), im); !errors.Is(err, collector.ErrMemory) {
+		t.Errorf("one that begins behind it: %v, want ErrMemory", err)
+	}
+	s.want("all", m.bodies)
+}
+
+// Without a link the lane goes on in its stream after a restart; what the ended
+// session still sends is refused.
+func testImportAlone(t *testing.T, s *subject) {
+	m := newMachine("pump-7", 6)
+	s.connect(m)
+	s.append(m, m.entry(1, 4))
+	ended := *m
+	m.start()
+	m.put(4)
+	im := m.carried(m.entry(5, 6), m.entry(7, 10))
+	im.Alone = true
+	if got := s.bring(im); got.Forked || got.Match.Epoch != m.epoch || got.Match.W != 10 {
+		t.Errorf("a restart between link and file: %+v", got)
+	}
+	if _, err := s.try(&ended, m.entry(5, 6)); !errors.Is(err, collector.ErrMoved) {
+		t.Errorf("the ended session appends with %v, want ErrMoved", err)
+	}
+	if w := s.connect(m); w != 10 {
+		t.Errorf("the next link goes on behind %d", w)
+	}
+	s.want("all", m.bodies)
+}
