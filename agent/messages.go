@@ -54,8 +54,8 @@ func (a *Agent) Messages(ctx context.Context, lane string, from MessageID, acked
 }
 
 // ReadMessages is [Agent.Messages] for the folder of an agent that does not run. It
-// changes nothing. What is wrong with files is said in the error, and does not keep
-// it from going on. The other errors are ErrInUse, ErrUnknownLane, and fs.ErrNotExist
+// changes nothing. What is wrong with files is said in the error, beside what yield
+// returned if it ended it, and does not keep it from going on. The other errors are ErrInUse, ErrUnknownLane, and fs.ErrNotExist
 // if there is no agent's folder.
 func ReadMessages(ctx context.Context, dir, lane string, from MessageID, acked bool, yield func(Held) error) error {
 	cfg, err := laneAtRest(dir, lane)

@@ -128,8 +128,8 @@ func (id MessageID) in(stream uint64) wire.Seq {
 
 // ReadMessages is [Lane.Messages] for a lane that no process has open; of cfg it
 // needs Dir, Agent and Lane. It changes nothing in the folder. What is wrong with
-// files is said in the error, and does not keep it from going on. Other errors:
-// [ErrInUse], [ErrNotAQueue].
+// files is said in the error, beside what yield returned if it ended it, and does not
+// keep it from going on. Other errors: [ErrInUse], [ErrNotAQueue].
 func ReadMessages(ctx context.Context, cfg Config, from MessageID, acked bool, yield func(Item) error) error {
 	return eachAtRest(&cfg, func(v *view) error {
 		if v.number < from.Stream {
@@ -141,7 +141,7 @@ func ReadMessages(ctx context.Context, cfg Config, from MessageID, acked bool, y
 
 // eachAtRest calls f with each stream of a lane that no process has open, in the order
 // of their numbers. Its error says what is wrong with files, besides what f returns; a
-// [*stopped] of f ends it, and its cause is returned.
+// [*stopped] of f ends it, and its cause is in the error.
 func eachAtRest(cfg *Config, f func(*view) error) error {
 	numbers, err := readStreams(cfg.Dir)
 	var errs []error
@@ -162,7 +162,7 @@ func eachAtRest(cfg *Config, f func(*view) error) error {
 			}
 		}
 		if stop := (*stopped)(nil); errors.As(err, &stop) {
-			return stop.cause
+			return errors.Join(append(errs, stop.cause)...)
 		}
 		if err != nil && !(n > 0 && errors.Is(err, ErrNotAQueue)) {
 			errs = append(errs, fmt.Errorf("queue %s: %w", dir, err))

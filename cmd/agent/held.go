@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -87,6 +88,8 @@ type heldRequest struct {
 type heldPage struct {
 	Items []held `json:"items"`
 	More  bool   `json:"more"`
+
+	damage error // of a folder at rest, as far as is known by the end of the page
 }
 
 // The most that a page has; one item may go beyond the bytes.
@@ -109,7 +112,11 @@ func readHeld(r heldRequest, read func(yield func(agent.Held) error) error) (hel
 		return nil
 	})
 	if errors.Is(err, errPageFull) {
-		p.More, err = true, nil
+		p.More = true
+		if both, ok := err.(interface{ Unwrap() []error }); ok {
+			p.damage = errors.Join(slices.DeleteFunc(slices.Clone(both.Unwrap()), func(err error) bool { return err == errPageFull })...)
+		}
+		err = nil
 	}
 	return p, err
 }
@@ -139,8 +146,11 @@ func eachHeld(ctx context.Context, dir string, r heldRequest, yield func(*held) 
 			r.From = agent.MessageID{Stream: h.ID.Stream, Number: max(h.Seq, h.To) + 1}
 		}
 		r.Most -= min(r.Most, len(p.Items))
-		if err != nil || !p.More || limited && r.Most == 0 {
+		switch {
+		case err != nil || !p.More:
 			return err
+		case limited && r.Most == 0:
+			return p.damage
 		}
 	}
 }

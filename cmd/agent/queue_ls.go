@@ -121,6 +121,9 @@ func contents(ctx context.Context, dir, lane string) (laneList, error) {
 		}
 		errs = append(errs, err)
 	}
+	if f.agent == "" {
+		errs = append(errs, fmt.Errorf(`%s: the file agent.json is missing or damaged; restore it, it has {"format":1,"agent":"ID"}`, dir))
+	}
 	return list, errors.Join(errs...)
 }
 

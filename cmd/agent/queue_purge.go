@@ -150,7 +150,7 @@ func purge(ctx context.Context, c config.Agent, r purgeRequest) (agent.Purged, e
 // printPurged says what was dropped, or would be.
 func printPurged(w io.Writer, r purgeRequest, p agent.Purged, asJSON bool) error {
 	if asJSON {
-		p.Streams = slices.Concat([]agent.PurgedStream{}, p.Streams) // a list, also if it is empty
+		p.Streams = append([]agent.PurgedStream{}, p.Streams...) // a list, also if it is empty
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		return e.Encode(struct {
