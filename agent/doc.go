@@ -40,7 +40,9 @@
 //
 // It keeps no message that it has not accepted, and it does not wait for the
 // collector: [Agent.Flush] does. It does not log unless it is given a logger, and
-// imports no metrics or HTTP library; [Agent.Status] has the figures.
+// imports no metrics or HTTP library; [Agent.Status] has the figures, [Agent.Contents]
+// and [Agent.Messages] show what lies in a lane, and [Agent.Purge] gives it up. The
+// functions whose names begin with Read do so for a folder whose agent does not run.
 //
 // An Agent's methods may be called concurrently. One folder serves one agent of
 // one process at a time.

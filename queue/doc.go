@@ -58,6 +58,8 @@
 // bbolt wrote; ballast.go is for a full disk, age.go for time; recover.go opens a
 // folder; next.go, files.go and salvage.go are the way out;
 // lane.go and split.go have lanes of several streams, letters.go dead letters;
+// view.go looks at a stream without touching it, for contents.go, messages.go and
+// purge.go;
 // welcome.go is the pure decision of rules 1 and 2, state.go the state that all
 // of them share. Not obvious: on overlap the newer file wins, so a lookup goes
 // from the newest segment down; a bbolt handle that met a fault is abandoned and

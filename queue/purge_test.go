@@ -307,3 +307,16 @@ func TestAPurgeOfUnknownOutcome(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// A purge is what a full disk needs most: it uses the ballast.
+func TestPurgeOnAFullDisk(t *testing.T) {
+	l := openLane(t)
+	l.put(1, 4)
+	l.faults.fail(beforeCommit, errRoom)
+	if n, err := l.purge(t.Context(), []span{{1, 3}}); n != 3 || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	l.crash()
+	l.welcome(storeA, wire.Match{})
+	l.want(1, "purged", "purged", "purged", "m4")
+}

@@ -7,7 +7,7 @@
 //	        agent send, agent status, agent queue
 //
 // Its guarantees are those of package agent; what this program adds is how it
-// reads, ends and reports, and what an operator does about dead letters. It has no
+// reads, ends and reports, and what an operator sees and does in the queue. It has no
 // interface for other machines.
 package main
 
