@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/fieldpost/fieldpost/collector"
@@ -20,7 +21,8 @@ import (
 // center is the collector's machine: a store, and the process before it.
 type center struct {
 	w     *world
-	files bool // the store is a journal, else memory
+	files bool          // the store is a journal, else memory
+	age   time.Duration // how long the journal keeps messages, 0: for ever
 	disk  *disk
 	dir   string          // the journal's
 	store collector.Store // nil: closed
@@ -30,6 +32,8 @@ type center struct {
 	replaces []wire.StoreID // stores whose place this one took
 	memory   *storetest.Memory
 	earlier  []earlier
+	archive  *archive // of a journal that does not keep everything, else nil
+	copied   *archive // of the copy
 }
 
 // earlier is what a store held before it was set back or replaced.
@@ -56,8 +60,12 @@ func (c *center) open(died func()) error {
 		c.store = c.memory
 		return nil
 	}
+	if err := c.catchUp(); err != nil {
+		return err
+	}
 	c.disk.mount(c.dir, died)
-	j, err := journal.Open(journal.Options{Dir: c.dir, Logger: c.w.logger("journal"), SegmentSize: segmentSize, Replaces: c.replaces})
+	j, err := journal.Open(journal.Options{Dir: c.dir, Logger: c.w.logger("journal"), SegmentSize: segmentSize, Replaces: c.replaces,
+		MaxAge: c.age})
 	if err != nil {
 		c.disk.unmount()
 		return err
@@ -92,6 +100,9 @@ func (c *center) start() error {
 	d := &door{stop: stop, joined: make(chan struct{}), store: slow}
 	go func() {
 		defer close(d.joined)
+		var reader sync.WaitGroup
+		reader.Go(func() { c.tail(ctx, slow) })
+		defer reader.Wait()
 		if err := s.Serve(ctx, l); err != nil && !errors.Is(err, net.ErrClosed) && ctx.Err() == nil {
 			c.w.fault("collector: %v", err)
 		}
@@ -193,6 +204,9 @@ func (c *center) save() error {
 	}
 	c.w.freeze()
 	c.copy = c.w.newDir("store-copy")
+	if c.archive != nil {
+		c.copied = c.archive.clone()
+	}
 	return copyDir(c.copy, c.dir)
 }
 
@@ -211,11 +225,14 @@ func (c *center) setBack() error {
 	if err := copyDir(c.dir, c.copy); err != nil {
 		return err
 	}
+	if c.archive != nil {
+		c.archive = c.copied.clone()
+	}
 	if err := c.open(nil); err != nil {
 		return err
 	}
 	was := earlier{store: c.store.Identity().ID, held: had.held, gone: had.gone, kept: map[string]bool{}}
-	now, err := c.dump()
+	now, err := c.contents()
 	if err != nil {
 		return err
 	}
@@ -240,7 +257,7 @@ func (c *center) give() (*contents, error) {
 	} else if err := c.open(nil); err != nil {
 		return nil, err
 	}
-	had, err := c.dump()
+	had, err := c.contents()
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +275,7 @@ func (c *center) replace() error {
 		return c.start()
 	}
 	old := c.store.Identity().ID
-	oldDir, oldMemory := c.dir, c.memory
+	oldDir, oldMemory, oldArchive := c.dir, c.memory, c.archive
 	had, err := c.give()
 	if err != nil {
 		return err
@@ -268,13 +285,14 @@ func (c *center) replace() error {
 		met = met && m.life != nil && !m.life.a.Status().Link.Store.IsZero()
 	}
 	c.disk.settle()
-	if c.dir, c.memory = w.newDir("store"), nil; met && w.r.IntN(3) > 0 {
+	c.empty()
+	if met && w.r.IntN(3) > 0 {
 		if err := c.stranger(); err != nil {
 			return err
 		}
 		if w.r.IntN(2) == 0 { // the operator has noticed
 			c.disk.settle()
-			c.dir, c.memory = oldDir, oldMemory
+			c.dir, c.memory, c.archive = oldDir, oldMemory, oldArchive
 			return c.start()
 		}
 		c.memory = nil
@@ -282,6 +300,14 @@ func (c *center) replace() error {
 	c.earlier = append(c.earlier, earlier{store: old, held: had.held, gone: had.gone})
 	c.replaces, c.copy = []wire.StoreID{old}, ""
 	return c.start()
+}
+
+// empty gives the center a store that holds nothing.
+func (c *center) empty() {
+	c.dir, c.memory = c.w.newDir("store"), nil
+	if c.age > 0 {
+		c.archive = newArchive()
+	}
 }
 
 // stranger lets the collector run with a store that no agent knows.

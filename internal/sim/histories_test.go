@@ -30,6 +30,8 @@ func required() []string {
 		"live first: a message is stored ahead of an older one",
 		"live first: a backlog makes room",
 		"agent dies while a stream is begun",
+		"retention: an audit knows of what is removed",
+		"retention: segments are removed",
 		"tombstone: expired",
 		"tombstone: rejected",
 		"refused: reject",

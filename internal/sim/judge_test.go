@@ -13,50 +13,50 @@ import (
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-// dump returns all that the open store holds, and what it was told in the place
-// of messages. Every stream must be whole.
-func (c *center) dump() (*contents, error) {
-	all := &contents{ends: map[string]wire.Seq{}, drop: map[string]counts{}}
-	_, err := c.store.Read(context.Background(), "", func(s collector.Stored) error {
-		e := &s.Entry
-		if err := all.extend(streamOf(string(s.Agent), string(s.Stream.Lane), s.Stream.Epoch), e); err != nil {
-			return err
-		}
-		if e.IsTombstone() {
-			d := oracle.Declaration{Agent: string(s.Agent), Lane: string(s.Stream.Lane), Incarnation: e.Incarnation.String(), From: uint64(e.From), To: uint64(e.To)}
-			switch e.Reason {
-			case wire.ReasonLostAtStore:
-				d.Store = c.store.Identity().ID.String()
-			case wire.ReasonStoredIn:
-				d.Store = e.Detail
-			default:
-				all.giveUp(string(s.Agent), string(s.Stream.Lane), s.Stream.Epoch, e)
-				return nil
-			}
-			all.told = append(all.told, d)
+func newContents() *contents {
+	return &contents{ends: map[string]wire.Seq{}, drop: map[string]counts{}}
+}
+
+// take adds what a store holds next. Every stream must be whole. id is the
+// store's.
+func (c *contents) take(s *collector.Stored, id wire.StoreID) error {
+	e, agent, lane := &s.Entry, string(s.Agent), string(s.Stream.Lane)
+	if err := c.extend(streamOf(agent, lane, s.Stream.Epoch), e); err != nil {
+		return err
+	}
+	if e.IsTombstone() {
+		d := oracle.Declaration{Agent: agent, Lane: lane, Incarnation: e.Incarnation.String(), From: uint64(e.From), To: uint64(e.To)}
+		switch e.Reason {
+		case wire.ReasonLostAtStore:
+			d.Store = id.String()
+		case wire.ReasonStoredIn:
+			d.Store = e.Detail
+		default:
+			c.giveUp(agent, lane, s.Stream.Epoch, e)
 			return nil
 		}
-		b, err := wire.ParseBatch(e.Batch)
+		c.told = append(c.told, d)
+		return nil
+	}
+	b, err := wire.ParseBatch(e.Batch)
+	if err != nil {
+		return err
+	}
+	for n, err := range b.Records() {
 		if err != nil {
 			return err
 		}
-		for n, err := range b.Records() {
-			if err != nil {
-				return err
-			}
-			if n.Seq < e.From || n.Seq > e.To {
-				continue
-			}
-			m, err := n.Record.Message()
-			if err != nil {
-				return err
-			}
-			all.held = append(all.held, oracle.Stored{Agent: string(s.Agent), Lane: string(s.Stream.Lane), Incarnation: e.Incarnation.String(), Seq: uint64(n.Seq),
-				Topic: m.Topic, Body: bytes.Clone(m.Body)})
+		if n.Seq < e.From || n.Seq > e.To {
+			continue
 		}
-		return nil
-	})
-	return all, err
+		m, err := n.Record.Message()
+		if err != nil {
+			return err
+		}
+		c.held = append(c.held, oracle.Stored{Agent: agent, Lane: lane, Incarnation: e.Incarnation.String(), Seq: uint64(n.Seq),
+			Topic: m.Topic, Body: bytes.Clone(m.Body)})
+	}
+	return nil
 }
 
 func all(list []oracle.Stored) iter.Seq2[oracle.Stored, error] {
@@ -81,7 +81,7 @@ func (w *world) judge() error {
 		return err
 	}
 	defer c.close()
-	now, err := c.dump()
+	now, err := c.contents()
 	if err != nil {
 		return err
 	}
@@ -189,8 +189,15 @@ func (w *world) audit(now *contents) error {
 			return fmt.Errorf("audit: %+v", f)
 		}
 	}
+	left, err := c.left()
+	if err != nil {
+		return err
+	}
 	tombstoned := counts{}
 	for _, s := range r.Streams {
+		if s.Removed > 0 {
+			w.saw("retention: an audit knows of what is removed")
+		}
 		if s.Pending > 0 {
 			return fmt.Errorf("audit: everything is delivered, and this is pending: %+v", s)
 		}
@@ -201,7 +208,7 @@ func (w *world) audit(now *contents) error {
 			tombstoned[reason] += n
 		}
 	}
-	for _, g := range now.gone {
+	for _, g := range left {
 		tombstoned[g.reason]--
 	}
 	for reason, n := range tombstoned {

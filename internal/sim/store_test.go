@@ -107,10 +107,13 @@ func (s *slowStore) Resume(ctx context.Context, id collector.Session, r wire.Res
 
 func (s *slowStore) Append(ctx context.Context, id collector.Session, list []collector.Append) ([]collector.Answer, error) {
 	return transaction(s, func() ([]collector.Answer, error) {
-		if !s.w.policy.poison {
-			return s.Store.Append(ctx, id, list)
+		appends := s.Store.Append
+		if s.w.policy.poison {
+			appends = s.appendOrRefuse
 		}
-		return s.appendOrRefuse(ctx, id, list)
+		answers, err := appends(ctx, id, list)
+		s.follow()
+		return answers, err
 	})
 }
 

@@ -51,7 +51,11 @@ type world struct {
 func newWorld(seed uint64, dir string) *world {
 	w := &world{r: rand.New(rand.NewPCG(seed, 1)), dir: dir, alive: map[wire.Instance]*life{}, owner: map[[2]string]*life{}, real: boot.Since(), seen: map[string]int{}, begin: time.Now()}
 	w.policy = drawPolicy(seed, w.r)
-	w.center = &center{w: w, files: seed%3 == 0, disk: newDisk(w, "collector"), dir: w.newDir("store")}
+	w.center = &center{w: w, files: seed%3 == 0, disk: newDisk(w, "collector")}
+	if w.center.files {
+		w.center.age = drawAge(w.r)
+	}
+	w.center.empty()
 	return w
 }
 
@@ -113,6 +117,7 @@ func (l logWriter) Write(b []byte) (int, error) {
 // shown is what the product's log shows that happened.
 var shown = []struct{ text, and, what string }{
 	{"what was given up had reached the store before", "", "a tombstone came too late: the message is stored"},
+	{"retention removes the journal's oldest segments", "", "retention: segments are removed"},
 	{"follows as a backlog", "new=true", "live first: new messages go ahead in a new stream"},
 	{"follows as a backlog", "new=false", "live first: new messages go ahead in a stream that was drained"},
 	{"new messages wait behind the backlog", "still have a backlog", "live first: no stream is free"},
