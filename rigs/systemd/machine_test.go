@@ -1,0 +1,145 @@
+package systemd
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// machine is a system with systemd as PID 1.
+type machine struct {
+	t      *testing.T
+	root   string
+	leader string // PID of its systemd, as this machine sees it
+}
+
+// boot starts a machine that has the programs of this tree. It ends with the test.
+func boot(t *testing.T) *machine {
+	t.Helper()
+	missing := func(why string) {
+		t.Helper()
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("CI must run services under systemd: %s", why)
+		}
+		t.Skipf("no systemd can be started here: %s", why)
+	}
+	if os.Geteuid() != 0 {
+		missing("it needs root")
+	}
+	for _, program := range []string{"systemd-nspawn", "nsenter", "/lib/systemd/systemd"} {
+		if _, err := exec.LookPath(program); err != nil {
+			missing(err.Error())
+		}
+	}
+	disk := t.TempDir()
+	must(t, syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=512m"))
+	t.Cleanup(func() { syscall.Unmount(disk, syscall.MNT_DETACH) })
+	m := &machine{t: t, root: filepath.Join(disk, "root")}
+	for _, dir := range []string{"root", "upper", "work"} {
+		must(t, os.Mkdir(filepath.Join(disk, dir), 0o755))
+	}
+	must(t, syscall.Mount("overlay", m.root, "overlay", 0, fmt.Sprintf("lowerdir=/,upperdir=%s/upper,workdir=%s/work", disk, disk)))
+	t.Cleanup(func() { syscall.Unmount(m.root, syscall.MNT_DETACH) })
+	must(t, os.WriteFile(filepath.Join(m.root, "etc/machine-id"), []byte(strings.Repeat("5e", 16)+"\n"), 0o444))
+	for _, name := range []string{"agent", "collector"} {
+		build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(m.root, "usr/bin/fieldpost-"+name), "./cmd/"+name)
+		build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("build: %v\n%s", err, out)
+		}
+	}
+	m.start()
+	return m
+}
+
+// start boots the machine, or boots it again.
+func (m *machine) start() {
+	m.t.Helper()
+	var log bytes.Buffer
+	c := exec.Command("systemd-nspawn", "-D", m.root, "--register=no", "--keep-unit", "--private-network", "--console=pipe", "/lib/systemd/systemd")
+	c.Stdout, c.Stderr = &log, &log
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	must(m.t, c.Start())
+	ended := make(chan struct{})
+	go func() { c.Wait(); close(ended) }()
+	m.t.Cleanup(func() {
+		c.Process.Kill()
+		<-ended
+	})
+	m.until("systemd to be up", 60*time.Second, func() bool {
+		select {
+		case <-ended:
+			m.t.Fatalf("systemd-nspawn has ended:\n%s", log.String())
+		default:
+		}
+		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", c.Process.Pid, c.Process.Pid))
+		if m.leader = strings.TrimSpace(string(children)); m.leader == "" || strings.Contains(m.leader, " ") {
+			return false
+		}
+		out, _ := m.try("systemctl", "is-system-running")
+		return strings.Contains(out, "running") || strings.Contains(out, "degraded")
+	})
+}
+
+// reboot shuts the machine down in order, and boots it again.
+func (m *machine) reboot() {
+	m.t.Helper()
+	pid, err := strconv.Atoi(m.leader)
+	must(m.t, err)
+	m.try("systemctl", "poweroff")
+	m.until("the machine to be off", 60*time.Second, func() bool { return syscall.Kill(pid, 0) != nil })
+	m.start()
+}
+
+// try runs a program in the machine.
+func (m *machine) try(name string, args ...string) (string, error) {
+	c := exec.Command("nsenter", append([]string{"-t", m.leader, "-m", "-u", "-i", "-n", "-p", "-C", name}, args...)...)
+	var out bytes.Buffer
+	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(""), &out, &out
+	err := c.Run()
+	return strings.TrimSpace(out.String()), err
+}
+
+// run runs a program in the machine that must succeed.
+func (m *machine) run(name string, args ...string) string {
+	m.t.Helper()
+	out, err := m.try(name, args...)
+	if err != nil {
+		journal, _ := m.try("journalctl", "-n", "30", "--no-pager")
+		m.t.Fatalf("%s %s: %v\n%s\n%s", name, strings.Join(args, " "), err, out, journal)
+	}
+	return out
+}
+
+// show returns a property of a service.
+func (m *machine) show(unit, property string) string {
+	out, _ := m.try("systemctl", "show", unit, "-p", property, "--value")
+	return out
+}
+
+// until waits for a condition.
+func (m *machine) until(what string, limit time.Duration, ok func() bool) time.Duration {
+	m.t.Helper()
+	begin := time.Now()
+	for !ok() {
+		if time.Since(begin) > limit {
+			m.t.Fatalf("waited %s for %s", limit, what)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return time.Since(begin)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
