@@ -9,7 +9,7 @@ N       ?= 200
 RACE    := $(shell CGO_ENABLED=1 sh -c '$(GO) env CC | xargs which' >/dev/null 2>&1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test sim e2e-long fmt lint fuzz bench powercut failedio demo clean
+.PHONY: help build test sim e2e-long fmt lint fuzz bench powercut failedio systemd demo clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,7 @@ lint: ## gofmt, go vet, staticcheck, for Linux and Windows
 	GOOS=windows bin/staticcheck ./...
 	cd bench && ../bin/staticcheck ./...
 	cd rigs/powercut && $(GO) vet ./... && ../../bin/staticcheck ./...
+	cd rigs/systemd && $(GO) vet ./... && ../../bin/staticcheck ./...
 
 fuzz: ## fuzz every parser for TIME=30s each
 	@for f in $$(grep -rlE '^func Fuzz' --include=*_test.go .); do \
@@ -66,6 +67,9 @@ powercut: ## cut the power N=200 times under agents and journals, half as often 
 failedio: ## let N=200 operations on a disk fail, each in a life of agent and collector; N=0: all (needs root and /dev/fuse)
 	cd rigs/powercut && $(GO) test -count=1 -timeout 24h -v ./failedio -faults $(N)
 	cd rigs/powercut && $(GO) test -count=1 -v -tags fieldpost_sabotage -run Sabotage ./failedio
+
+systemd: ## run agent and collector as services under a real systemd (needs root and systemd-nspawn)
+	cd rigs/systemd && $(GO) test -count=1 -timeout 20m -v .
 
 demo: ## run the demo
 	$(GO) run ./cmd/collector demo
