@@ -136,7 +136,7 @@ func cut(text string, from, to int64) (list []agent.Message, ends []int64) {
 
 // life reads text from where the lanes say, in chunks of up to size bytes, until
 // its end or a crash.
-func life(ctx context.Context, f *fake, text string, size func() int64) error {
+func life(ctx context.Context, f Agent, text string, size func() int64) error {
 	feed, err := NewFeed(f, nil)
 	if err != nil {
 		return err
@@ -347,8 +347,9 @@ func TestAbandon(t *testing.T) {
 	}
 }
 
+// failing is an Agent whose process dies when one lane is to store something.
 type failing struct {
-	*fake
+	Agent
 	lane  string
 	crash func()
 }
@@ -358,7 +359,7 @@ func (f *failing) SendFrom(ctx context.Context, lane string, list []agent.Messag
 		f.crash()
 		return context.Canceled
 	}
-	return f.fake.SendFrom(context.WithoutCancel(ctx), lane, list, points...)
+	return f.Agent.SendFrom(context.WithoutCancel(ctx), lane, list, points...)
 }
 
 // The newest checkpoint goes last, so that a crash between leaves no older one to
@@ -431,4 +432,35 @@ func FuzzRecord(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The part of lanes that are gone is begun as a chunk of its own: a crash within
+// that one finishes it as it was begun, and what the first one had is left out.
+func TestACrashWithinWhatIsRerouted(t *testing.T) {
+	f := newFake(1)
+	const text = "c 1\na 2\nc 3\nb 4\nc 5\n"
+	all := func() int64 { return int64(len(text)) }
+	die := func(lanes ...string) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var to Agent = f
+		for _, lane := range lanes {
+			to = &failing{to, lane, cancel}
+		}
+		if err := life(ctx, to, text, all); err == nil {
+			t.Fatal("it did not die")
+		}
+	}
+	die("a", "b")
+	f.lanes["a"], f.lanes["b"], f.lanes["x"], f.lanes["y"] = false, false, true, true
+	f.route = func(topic string) string { return map[string]string{"a": "x", "b": "y"}[topic] }
+	die("x")
+	f.route = func(string) string { return "c" } // too late to matter
+	if err := life(t.Context(), f, text, all); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(f.got), "map[c:[c 1 c 3 c 5] x:[a 2] y:[b 4]]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }
