@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -60,7 +61,11 @@ type Agent struct {
 	lanes    map[wire.Lane]*queue.Lane
 	names    []wire.Lane        // of lanes, sorted, the default one first
 	link     *transport.Client  // nil without collectors
-	stop     context.CancelFunc // ends the link
+	creds    *credentials       // nil: links are plain TCP, or there are none
+	stop     context.CancelFunc // ends the link and the keeper
+
+	keeper   sync.WaitGroup // renews the certificate
+	renewErr atomic.Pointer[error]
 
 	// The link's goroutine closes ended after it has set linkErr.
 	ended   chan struct{}
@@ -101,10 +106,15 @@ func Open(ctx context.Context, cfg Config) (_ *Agent, err error) {
 	}
 	host, _ := os.Hostname() // for people only
 	if len(cfg.Collectors) > 0 {
+		var secure func(string) (*tls.Config, error)
+		if !cfg.InsecurePlaintext {
+			a.creds = newCredentials(a.id, cfg.Dir, cfg.TLS, cfg.Logger)
+			secure = a.creds.settings
+		}
 		a.link, err = transport.New(transport.Config{
 			Agent: a.id, Instance: a.instance, Software: cfg.Software,
 			Host:       wire.Host{Name: host[:min(len(host), 255)], OS: runtime.GOOS, Arch: runtime.GOARCH},
-			Collectors: cfg.Collectors, Dial: cfg.Dial, Lanes: cfg.policies(), Heartbeat: cfg.Heartbeat, Reconnect: cfg.Reconnect, Logger: cfg.Logger,
+			Collectors: cfg.Collectors, Dial: cfg.Dial, TLS: secure, InsecurePlaintext: cfg.InsecurePlaintext, Lanes: cfg.policies(), Heartbeat: cfg.Heartbeat, Reconnect: cfg.Reconnect, Logger: cfg.Logger,
 		})
 		if err != nil {
 			return nil, err
@@ -168,6 +178,9 @@ func (a *Agent) start() {
 	if a.link == nil {
 		close(a.ended)
 		return
+	}
+	if a.creds != nil {
+		a.keeper.Go(func() { a.keep(ctx) })
 	}
 	sources := make([]transport.Source, len(a.names))
 	for i, name := range a.names {
@@ -293,6 +306,7 @@ func (a *Agent) Close() error {
 		a.accepting.Store(false)
 		a.stop()
 		<-a.ended
+		a.keeper.Wait()
 		a.closeErr = a.release()
 		if a.closeErr != nil {
 			a.closeErr = fmt.Errorf("agent: close: %w", a.closeErr)

@@ -294,7 +294,7 @@ func TestALaneThatLeftTheConfigurationIsDrainedButTakesNothing(t *testing.T) {
 
 func TestStatusNamesTheLinksTrouble(t *testing.T) {
 	failed := make(chan struct{}, 1)
-	a := open(t, Config{ID: "a", Dir: t.TempDir(), Collectors: []string{"127.0.0.1:1"},
+	a := open(t, Config{ID: "a", Dir: t.TempDir(), Collectors: []string{"127.0.0.1:1"}, InsecurePlaintext: true,
 		Dial: func(context.Context, string, string) (net.Conn, error) {
 			select {
 			case failed <- struct{}{}:

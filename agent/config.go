@@ -29,6 +29,14 @@ type Config struct {
 	// Collectors are host:port addresses, tried in turn. None: messages are kept.
 	Collectors []string
 
+	// TLS names the files of this agent's certificate. The zero value: those of the
+	// folder, where [Enroll] has put them. Until there are some, messages are kept.
+	TLS TLS
+
+	// InsecurePlaintext makes links plain TCP, if the collector does so as well:
+	// whoever is on the way can read and change messages, and speak for any agent.
+	InsecurePlaintext bool
+
 	// Lanes has the lanes besides the default one, and settings for any of them.
 	// A lane that is on disk and not here accepts nothing and is drained. What it
 	// was stays known, so that nothing is doubled or lost if it comes back; its
@@ -77,6 +85,12 @@ func (c Config) withDefaults() (Config, error) {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return c, fmt.Errorf("collector address %q: want host:port: %w", addr, err)
 		}
+	}
+	if t := c.TLS; t != (TLS{}) && (t.CA == "" || t.Cert == "" || t.Key == "") {
+		return c, errors.New("tls: name all of ca, cert and key, or none of them")
+	}
+	if c.InsecurePlaintext && c.TLS != (TLS{}) {
+		return c, errors.New("tls and insecure_plaintext exclude each other: leave one out")
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

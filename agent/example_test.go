@@ -24,7 +24,7 @@ func Example() {
 	address, stop := startCollector(ctx)
 	defer stop()
 
-	a, err := agent.Open(ctx, agent.Config{ID: "pump-7", Dir: dir, Collectors: []string{address}})
+	a, err := agent.Open(ctx, agent.Config{ID: "pump-7", Dir: dir, Collectors: []string{address}, InsecurePlaintext: true})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -73,7 +73,7 @@ func ExampleAgent_SendAsync() {
 
 // startCollector serves a collector with a store in memory on loopback.
 func startCollector(ctx context.Context) (address string, stop func()) {
-	server, err := collector.New(collector.Config{Store: storetest.NewMemory()})
+	server, err := collector.New(collector.Config{InsecurePlaintext: true, Store: storetest.NewMemory()})
 	if err != nil {
 		panic(err)
 	}

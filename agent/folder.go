@@ -23,6 +23,7 @@ import (
 //	lock              held while an agent runs
 //	control           the daemon's socket
 //	lane-<name>/      one queue each
+//	tls/              certificate and key, from enrolment
 const (
 	identityFile = "agent.json"
 	lockFile     = "lock"

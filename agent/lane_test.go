@@ -37,7 +37,7 @@ func mustOpen(t *testing.T, cfg agent.Config) *agent.Agent {
 // centre serves a collector on a network in memory until the test ends.
 func centre(t *testing.T, store collector.Store) *faultnet.Line {
 	t.Helper()
-	server, err := collector.New(collector.Config{Store: store})
+	server, err := collector.New(collector.Config{InsecurePlaintext: true, Store: store})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,6 +97,7 @@ func TestAnAlarmIsStoredWithinTwoSeconds(t *testing.T) {
 			t.Fatal(err)
 		}
 		cfg.Collectors, cfg.Dial = []string{"centre:4717"}, line.Dial
+		cfg.InsecurePlaintext = true
 		a = mustOpen(t, cfg)
 		for i := range 4 {
 			time.Sleep(5 * time.Second)
@@ -153,6 +154,7 @@ func TestCompressedLanes(t *testing.T) {
 			}
 			before := line.Carried(faultnet.Up)
 			cfg.Collectors, cfg.Dial = []string{"centre:4717"}, line.Dial
+			cfg.InsecurePlaintext = true
 			a = mustOpen(t, cfg)
 			if err := a.Flush(t.Context()); err != nil {
 				t.Fatal(err)
@@ -289,6 +291,7 @@ func TestALaneThatLeftIsDrainedAndComesBack(t *testing.T) {
 
 		left := cfg
 		left.Lanes, left.Collectors, left.Dial = nil, []string{"centre:4717"}, line.Dial
+		left.InsecurePlaintext = true
 		for run := range 2 { // also when nothing is left to drain
 			a = mustOpen(t, left)
 			if err := a.Send(t.Context(), agent.Message{Lane: "old"}); !errors.Is(err, agent.ErrUnknownLane) {
@@ -304,6 +307,7 @@ func TestALaneThatLeftIsDrainedAndComesBack(t *testing.T) {
 		}
 
 		cfg.Collectors, cfg.Dial = left.Collectors, left.Dial
+		cfg.InsecurePlaintext = true
 		a = mustOpen(t, cfg)
 		if err := errors.Join(a.Send(t.Context(), agent.Message{Lane: "old"}), a.Flush(t.Context())); err != nil {
 			t.Fatal(err)

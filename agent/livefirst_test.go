@@ -60,7 +60,7 @@ func TestLiveFirst(t *testing.T) {
 		store := storetest.NewMemory()
 		line := centre(t, store)
 		cfg := agent.Config{
-			ID: "pump-7", Dir: t.TempDir(), Collectors: []string{"centre:4717"}, Dial: line.Dial,
+			ID: "pump-7", Dir: t.TempDir(), Collectors: []string{"centre:4717"}, InsecurePlaintext: true, Dial: line.Dial,
 			Lanes:     map[string]agent.LaneConfig{"default": {LiveFirst: time.Minute, SegmentSize: 1 << 20}},
 			Reconnect: agent.Reconnect{Max: 5 * time.Second},
 		}
@@ -174,7 +174,7 @@ func TestLiveFirstIsSwitchedOff(t *testing.T) {
 				}
 			}
 			a = mustOpen(t, agent.Config{
-				ID: "pump-7", Dir: dir, Collectors: []string{"centre:4717"}, Dial: line.Dial,
+				ID: "pump-7", Dir: dir, Collectors: []string{"centre:4717"}, InsecurePlaintext: true, Dial: line.Dial,
 				Lanes:     map[string]agent.LaneConfig{"default": {LiveFirst: liveFirst, SegmentSize: 1 << 20}},
 				Reconnect: agent.Reconnect{Max: time.Second},
 			})
@@ -250,7 +250,7 @@ func TestRule2ARestoredFolderWithABacklog(t *testing.T) {
 		run := func(dir string) *agent.Agent {
 			t.Helper()
 			return mustOpen(t, agent.Config{
-				ID: "pump-7", Dir: dir, Collectors: []string{"centre:4717"}, Dial: line.Dial,
+				ID: "pump-7", Dir: dir, Collectors: []string{"centre:4717"}, InsecurePlaintext: true, Dial: line.Dial,
 				Lanes:     map[string]agent.LaneConfig{"default": {LiveFirst: time.Minute}},
 				Reconnect: agent.Reconnect{Max: time.Second},
 			})

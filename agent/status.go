@@ -27,7 +27,7 @@ type Status struct {
 
 // LinkStatus is the state of the way to the collector.
 type LinkStatus struct {
-	State       string       `json:"state"` // connected, connecting, waiting, refused, different-store, duplicate-identity, stopped
+	State       string       `json:"state"` // connected, connecting, waiting, refused, different-store, duplicate-identity, not-enrolled, stopped
 	Since       time.Time    `json:"since,omitzero"`
 	Collector   string       `json:"collector,omitempty"`   // host:port of this link, or of the last attempt
 	Store       wire.StoreID `json:"store,omitzero"`        // that the link leads to
@@ -38,6 +38,36 @@ type LinkStatus struct {
 	FailedAt    time.Time    `json:"failed_at,omitzero"`    // when that was
 	Attempts    int          `json:"attempts,omitempty"`    // failed ones since the last good link
 	NextAttempt time.Time    `json:"next_attempt,omitzero"` // while waiting
+
+	Security         string    `json:"security,omitempty"`          // encrypted or plaintext
+	Exposed          string    `json:"exposed,omitempty"`           // a warning: plain text that leaves this machine
+	CertificateEnds  time.Time `json:"certificate_ends,omitzero"`   // when this agent's certificate expires
+	CertificateDays  Days      `json:"certificate_days,omitempty"`  // until then, below 0 after it
+	CertificateError string    `json:"certificate_error,omitempty"` // what is wrong with its files, or why it was not renewed
+}
+
+// What links are.
+const (
+	Encrypted = "encrypted"
+	Plaintext = "plaintext"
+)
+
+// Days is a duration that JSON shows as a number of days.
+type Days time.Duration
+
+// MarshalJSON returns the days as a decimal number.
+func (d Days) MarshalJSON() ([]byte, error) {
+	return fmt.Appendf(nil, "%.3f", time.Duration(d).Hours()/24), nil
+}
+
+// UnmarshalJSON is the reverse of MarshalJSON, to the precision that it keeps.
+func (d *Days) UnmarshalJSON(b []byte) error {
+	var f float64
+	if _, err := fmt.Sscanf(string(b), "%g", &f); err != nil {
+		return fmt.Errorf("days %.20q: %w", b, err)
+	}
+	*d = Days(f * 24 * float64(time.Hour))
+	return nil
 }
 
 // LaneStatus is the state of one lane.
@@ -140,10 +170,13 @@ func (a *Agent) linkStatus() LinkStatus {
 		return LinkStatus{State: string(transport.Stopped), Since: a.opened}
 	}
 	t := a.link.Status()
-	return LinkStatus{
+	s := LinkStatus{
 		State: string(t.State), Since: t.Since, Collector: t.Address, Store: t.Store, Session: t.Session, RTT: Seconds(t.RTT),
 		Cause: string(t.Cause), Error: t.LastError, FailedAt: t.FailedAt, Attempts: t.Attempts, NextAttempt: t.NextAttempt,
+		Exposed: t.Exposed,
 	}
+	a.security(&s)
+	return s
 }
 
 // ReadStatus returns what the folder of an agent that does not run says. It

@@ -39,7 +39,7 @@ type Opened struct {
 func (a *Agent) Open(o Opening, r *Opened) (err error) {
 	a.texts = bodies(5000)
 	began := time.Now()
-	a.agent, err = agent.Open(context.Background(), agent.Config{ID: "bench", Dir: o.Dir, Collectors: []string{o.Collector},
+	a.agent, err = agent.Open(context.Background(), agent.Config{ID: "bench", Dir: o.Dir, Collectors: []string{o.Collector}, InsecurePlaintext: true,
 		Reconnect: agent.Reconnect{Min: 20 * time.Millisecond, Max: 100 * time.Millisecond}})
 	if err != nil {
 		return err

@@ -233,11 +233,15 @@ func (s *Server) sweepUntil(stop <-chan struct{}) {
 // changed. It returns when to sweep again.
 func (s *Server) sweep(now time.Time) time.Duration {
 	var said []changed
+	var ended []*link
 	s.mu.Lock()
 	shortest := s.cfg.Heartbeat
 	for _, a := range s.agents {
 		if l := a.link; l != nil {
 			shortest = min(shortest, l.interval)
+			if l.expired(now) {
+				ended = append(ended, l)
+			}
 			if heard := l.pulse(now); heard.After(a.heard) {
 				a.heard = heard
 				a.live.Heard(heard)
@@ -246,9 +250,19 @@ func (s *Server) sweep(now time.Time) time.Duration {
 		said = a.changes(now, said)
 	}
 	s.mu.Unlock()
+	for _, l := range ended {
+		l.end(ending{cause: "its certificate has expired", shutdown: true, bye: "your certificate has expired: connect with the new one"})
+	}
 	slices.SortFunc(said, func(x, y changed) int { return x.Time.Compare(y.Time) })
 	s.say(said)
 	return max(25*time.Millisecond, min(shortest/8, heartbeat.Slack/2))
+}
+
+// Knows reports whether the store or this server has seen an agent.
+func (s *Server) Knows(id wire.AgentID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.agents[id] != nil
 }
 
 // Agents returns all agents that the store or this server has seen, in order of

@@ -34,6 +34,7 @@ func (s *sink) Append(_ context.Context, _ collector.Session, list []collector.A
 // run starts a server for a benchmark, on loopback TCP.
 func run(b *testing.B, cfg collector.Config) (addr string, srv *collector.Server) {
 	cfg.Logger = slog.New(slog.DiscardHandler)
+	cfg.InsecurePlaintext = cfg.TLS == nil
 	srv, err := collector.New(cfg)
 	if err != nil {
 		b.Fatal(err)

@@ -26,7 +26,7 @@ func (c counting) Append(ctx context.Context, s collector.Session, list []collec
 
 // A collector inside another program.
 func ExampleServer() {
-	srv, err := collector.New(collector.Config{
+	srv, err := collector.New(collector.Config{InsecurePlaintext: true,
 		Store:  counting{storetest.NewMemory()}, // journal.Open gives one that keeps
 		Logger: slog.New(slog.DiscardHandler),
 	})

@@ -39,7 +39,7 @@ func (s *script) SetWriteDeadline(time.Time) error { return nil }
 
 // serveScript serves one connection with what an agent says, to its end.
 func serveScript(t *testing.T, b []byte, step int) *collector.Server {
-	srv, err := collector.New(collector.Config{Store: storetest.NewMemory(), Logger: slog.New(slog.DiscardHandler)})
+	srv, err := collector.New(collector.Config{InsecurePlaintext: true, Store: storetest.NewMemory(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,7 @@ import (
 // hello reads the hello and its histories, has the store grant a session, and
 // welcomes the agent.
 func (l *link) hello() error {
-	deadline := time.Now().Add(helloTimeout)
-	l.conn.SetReadDeadline(deadline)
+	l.conn.SetReadDeadline(l.accepted.Add(helloTimeout))
 	if l.over() { // the line before must not undo what end did
 		return errEnded
 	}
@@ -26,6 +25,9 @@ func (l *link) hello() error {
 	}
 	h, err := parseHello(t, p)
 	if err != nil {
+		return err
+	}
+	if err := l.authorize(h.Agent); err != nil {
 		return err
 	}
 	states, held, err := l.histories(h.Streams)
@@ -57,6 +59,9 @@ func (l *link) hello() error {
 	l.since = time.Now()
 	l.pacer = heartbeat.NewPacer(l.interval, l.since)
 	l.srv.welcomed(l, &hello.Hello)
+	if err := l.authorize(h.Agent); err != nil { // a Recheck since may not have seen this link
+		return err
+	}
 	id := store.Identity()
 	l.out.welcome(wire.Welcome{
 		Session: grant.Session,

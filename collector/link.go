@@ -2,10 +2,13 @@ package collector
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -23,10 +26,16 @@ import (
 // The reader is there as long as the link; worker and writer only while there is
 // something for the store or for the peer. run joins them all.
 type link struct {
-	srv     *Server
-	serving *serving
-	conn    net.Conn
-	address string // host and port of the peer, escaped
+	srv      *Server
+	serving  *serving
+	conn     net.Conn
+	address  string       // host and port of the peer, escaped
+	from     netip.Prefix // where it counts as a stranger
+	accepted time.Time
+
+	// static once secured
+	certs    []*x509.Certificate // that the peer showed; of a link verified, nil if it is plain TCP
+	identity wire.AgentID        // that of certs
 
 	in  input
 	out output
@@ -65,10 +74,16 @@ type ending struct {
 	refusal  *refusal
 	fenced   bool          // another session was granted
 	by       wire.Instance // fenced: to this one, zero if that is not known here
+	bye      string        // shutdown: why, "": the collector's
+	answer   []byte        // the last frame, if it is neither of those
 }
 
-func newLink(v *serving, conn net.Conn) *link {
-	l := &link{srv: v.srv, serving: v, conn: conn, address: address(conn), done: make(chan struct{})}
+func newLink(v *serving, conn net.Conn, from netip.Prefix) *link {
+	where := address(conn)
+	if v.srv.secure != nil {
+		conn = secured{tls.Server(&rationed{Conn: conn, left: maxUnknown}, v.srv.secure)}
+	}
+	l := &link{srv: v.srv, serving: v, conn: conn, address: where, from: from, accepted: time.Now(), done: make(chan struct{})}
 	l.in = input{conn: conn, base: v.srv.base, bytes: &v.srv.count.bytesIn}
 	l.in.heard.Store(int64(time.Since(l.in.base)))
 	l.out.link = l
@@ -87,8 +102,15 @@ func address(conn net.Conn) string {
 
 // run serves the link until it ends, and returns when its goroutines have.
 func (l *link) run() {
-	err := l.hello()
-	l.srv.identified()
+	protocol, err := l.secure()
+	switch {
+	case err != nil:
+	case protocol == wire.ProtocolEnroll:
+		err = l.enrolment()
+	default:
+		err = l.hello()
+	}
+	l.srv.identified(l, err == nil)
 	if err != nil {
 		l.fail(err)
 	} else {
@@ -202,8 +224,12 @@ func (l *link) finish() {
 // last returns the last frame for the peer, nil if there is none.
 func (l *link) last(e *ending) []byte {
 	switch {
+	case e.shutdown && e.bye != "":
+		return wire.AppendJSON(nil, wire.TypeBye, wire.Bye{Reason: e.bye})
 	case e.shutdown:
 		return wire.AppendJSON(nil, wire.TypeBye, wire.Bye{Reason: "shutdown"})
+	case e.answer != nil:
+		return e.answer
 	case e.fenced:
 		return wire.AppendJSON(nil, wire.TypeRefuse, wire.Refuse{Code: wire.RefuseFenced, Instance: e.by,
 			Message: "another session of this agent id was granted: no two agents may share an id"})

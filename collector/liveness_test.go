@@ -190,7 +190,7 @@ func TestServeLongAfterNew(t *testing.T) {
 		x.link("a")
 		x.end()
 		y := &fixture{T: t, ln: newListener(), log: &lines{}}
-		srv, err := collector.New(collector.Config{Store: memory, Logger: slog.New(slog.NewTextHandler(y.log, nil))})
+		srv, err := collector.New(collector.Config{InsecurePlaintext: true, Store: memory, Logger: slog.New(slog.NewTextHandler(y.log, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -115,6 +115,7 @@ func start(t *testing.T, cfg collector.Config) *fixture {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(x.log, nil))
 	}
+	cfg.InsecurePlaintext = cfg.TLS == nil
 	srv, err := collector.New(cfg)
 	if err != nil {
 		t.Fatal(err)

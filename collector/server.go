@@ -2,6 +2,7 @@ package collector
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,9 +21,12 @@ type Server struct {
 	memory budget
 	count  counters
 	quiet  quiet
+	door   door
+	secure *tls.Config // that every connection begins with, nil: plain TCP
 
 	mu           sync.Mutex
 	agents       map[wire.AgentID]*agent
+	open         int    // connections, refused ones as well
 	unidentified int    // links without a welcome
 	refusers     int    // links refused at the door that wait for their last frame
 	servings     int    // running calls of Serve
@@ -38,6 +42,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, base: time.Now(), memory: budget{limit: cfg.Memory}, agents: map[wire.AgentID]*agent{}}
+	if cfg.TLS != nil {
+		s.secure = (&protocols{given: cfg.TLS}).entry()
+	}
 	known, err := cfg.Store.Agents(context.Background())
 	if err != nil {
 		return nil, fmt.Errorf("collector: the store did not list its agents: %w", err)
@@ -122,36 +129,59 @@ func (v *serving) accept(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-// take serves a connection, or refuses it if too many are at the door.
+// take serves a connection, or refuses it if too many are open or at the door.
 func (v *serving) take(conn net.Conn) {
 	s := v.srv
 	s.count.accepted.Add(1)
+	from := origin(conn)
+	if !s.door.enter(from, time.Now()) {
+		s.count.refused(wire.RefuseBusy)
+		s.warn(source("", "door", address(conn)), "too many connections from one address that do not say who they are", "address", address(conn))
+		conn.Close()
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.unidentified < s.cfg.MaxUnidentified:
+	case s.open < s.cfg.MaxLinks && s.unidentified < s.cfg.MaxUnidentified:
+		s.open++
 		s.unidentified++
-		l := newLink(v, conn)
+		l := newLink(v, conn, from)
 		v.links[l] = struct{}{}
-		v.running.Go(l.run)
-	case s.refusers < maxRefusers:
+		v.running.Go(func() {
+			l.run()
+			s.closed()
+		})
+	case s.open < s.cfg.MaxLinks && s.refusers < maxRefusers && s.secure == nil:
+		s.open++
 		s.refusers++
-		l := newLink(v, conn)
+		l := newLink(v, conn, from)
 		v.running.Go(func() {
 			l.fail(s.busy("too many links wait for their welcome"))
 			l.finish()
+			s.door.leave(from, false, time.Now())
+			s.closed()
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.refusers--
 		})
 	default:
 		s.count.refused(wire.RefuseBusy)
+		s.door.leave(from, false, time.Now())
 		conn.Close()
 	}
 }
 
-// identified notes that a link is not at the door any more.
-func (s *Server) identified() {
+func (s *Server) closed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+}
+
+// identified notes that a link is not at the door any more; welcomed says whether
+// it is an agent's now.
+func (s *Server) identified(l *link, welcomed bool) {
+	s.door.leave(l.from, welcomed, time.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unidentified--

@@ -317,7 +317,7 @@ func TestAcceptWaitsErrorsOut(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		srv, err := collector.New(collector.Config{Store: storetest.NewMemory()})
+		srv, err := collector.New(collector.Config{InsecurePlaintext: true, Store: storetest.NewMemory()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -80,12 +80,14 @@ type Stats struct {
 	Agents       map[heartbeat.State]int `json:"agents"`       // how many are in each state
 	Memory       int64                   `json:"memory"`       // bytes of batches reserved
 
-	Accepted uint64 `json:"accepted"` // connections
-	Sessions uint64 `json:"sessions"` // welcomes
-	Streams  uint64 `json:"streams"`  // resumes
-	BytesIn  uint64 `json:"bytes_in"`
-	BytesOut uint64 `json:"bytes_out"`
-	FramesIn uint64 `json:"frames_in"`
+	Accepted  uint64 `json:"accepted"`   // connections
+	TLSFailed uint64 `json:"tls_failed"` // of them, those that could not be secured
+	Enrolled  uint64 `json:"enrolled"`   // certificates given
+	Sessions  uint64 `json:"sessions"`   // welcomes
+	Streams   uint64 `json:"streams"`    // resumes
+	BytesIn   uint64 `json:"bytes_in"`
+	BytesOut  uint64 `json:"bytes_out"`
+	FramesIn  uint64 `json:"frames_in"`
 
 	Entries    uint64 `json:"entries"`    // came whole and well-formed
 	Messages   uint64 `json:"messages"`   // stored
@@ -103,6 +105,7 @@ type Stats struct {
 // counters are what Stats is made of.
 type counters struct {
 	accepted, sessions, streams, framesIn atomic.Uint64
+	tlsFailed, enrolled                   atomic.Uint64
 	entries, messages, tombstoned         atomic.Uint64
 	duplicates, gaps, rejects, appends    atomic.Uint64
 	bytesIn, bytesOut, appendTime         atomic.Int64
@@ -132,7 +135,7 @@ func (s *Server) Stats() Stats {
 	c := &s.count
 	st := Stats{
 		Agents: map[heartbeat.State]int{}, Refused: map[wire.RefuseCode]uint64{}, Memory: s.memory.reserved(),
-		Accepted: c.accepted.Load(), Sessions: c.sessions.Load(), Streams: c.streams.Load(),
+		Accepted: c.accepted.Load(), TLSFailed: c.tlsFailed.Load(), Enrolled: c.enrolled.Load(), Sessions: c.sessions.Load(), Streams: c.streams.Load(),
 		BytesIn: uint64(c.bytesIn.Load()), BytesOut: uint64(c.bytesOut.Load()), FramesIn: c.framesIn.Load(),
 		Entries: c.entries.Load(), Messages: c.messages.Load(), Tombstoned: c.tombstoned.Load(),
 		Duplicates: c.duplicates.Load(), Gaps: c.gaps.Load(), Rejects: c.rejects.Load(),

@@ -19,6 +19,8 @@ type Client struct {
 	log  *slog.Logger
 	wake chan struct{}
 
+	again chan struct{} // try now, do not wait
+
 	// Owned by Run.
 	retry   *retry
 	session uint64   // number of the last session granted to this instance
@@ -44,7 +46,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("transport: %w", err)
 	}
-	c := &Client{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), retry: newRetry(cfg.Reconnect, cfg.Instance)}
+	c := &Client{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), again: make(chan struct{}, 1), retry: newRetry(cfg.Reconnect, cfg.Instance)}
 	c.status = Status{State: Stopped, Since: time.Now()}
 	return c, nil
 }
@@ -52,6 +54,11 @@ func New(cfg Config) (*Client, error) {
 // Wake says that a source has something new to send. It never blocks, and may be
 // called at any time, also concurrently.
 func (c *Client) Wake() { poke(c.wake) }
+
+// Again says that something has changed which may have been why there is no link,
+// e.g. the certificate: the next attempt is made now. It never blocks, and may be
+// called at any time, also concurrently.
+func (c *Client) Again() { poke(c.again) }
 
 // Run links to the collectors in turn and drains the sources, until ctx ends.
 // Then it says goodbye, within two seconds, and returns nil once everything it
@@ -80,6 +87,8 @@ func (c *Client) Run(ctx context.Context, sources ...Source) error {
 		timer.Reset(wait)
 		select {
 		case <-timer.C:
+		case <-c.again:
+			timer.Stop()
 		case <-ctx.Done():
 		}
 	}
@@ -110,11 +119,20 @@ func (c *Client) start(sources []Source) error {
 // ends. The error says why it did.
 func (c *Client) link(ctx context.Context, addr string, sources []Source) error {
 	c.attempt(addr)
+	secure, err := c.cfg.settings(addr, wire.ProtocolLink)
+	if err != nil {
+		return err
+	}
 	dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
 	conn, err := c.cfg.Dial(dialCtx, "tcp", addr)
 	cancel()
 	if err != nil {
 		return asFailure(err, "connect to "+addr)
+	}
+	if secure != nil {
+		if conn, err = encrypt(ctx, conn, secure, addr); err != nil {
+			return err
+		}
 	}
 	defer conn.Close()
 	hello, greetings, said, err := c.hello(sources)
@@ -125,6 +143,9 @@ func (c *Client) link(ctx context.Context, addr string, sources []Source) error 
 	w, err := shake(ctx, conn, r, hello, said)
 	c.bytes.Add(uint64(len(hello)))
 	c.frames.Add(uint64(1 + len(said)))
+	if secure != nil && alertOf(err) != "" {
+		return tlsFailure(err, secure, "secure the link to "+addr, time.Now())
+	}
 	if err != nil {
 		return err
 	}
@@ -150,7 +171,7 @@ func (c *Client) attempt(addr string) {
 	c.mu.Lock()
 	state := c.status.State
 	c.mu.Unlock()
-	if state != Refused && state != DifferentStore && state != DuplicateIdentity {
+	if state != Refused && state != DifferentStore && state != DuplicateIdentity && state != NotEnrolled {
 		state = Connecting
 	}
 	c.update(state, func(s *Status) { s.Address, s.NextAttempt = addr, time.Time{} })
@@ -164,12 +185,17 @@ func (c *Client) connected(l *link) {
 	c.goodAt = now.Add(max(10*time.Second, 2*l.welcome.Heartbeat))
 	addr := c.status.Address
 	c.mu.Unlock()
+	warning := exposed(l.conn)
 	c.update(Connected, func(s *Status) {
 		s.Links++
+		s.Exposed = warning
 		s.Session, s.Store = l.welcome.Session.Number, l.welcome.Store
 	})
 	c.log.Info("connected", "address", addr, "store", l.welcome.Store, "session", l.welcome.Session.Number,
 		"interval", l.welcome.Heartbeat, "streams", len(l.streams), "failed_before", c.retry.failed)
+	if warning != "" {
+		c.log.Warn(warning, "next", "enrol this agent, and start both sides without insecure_plaintext")
+	}
 }
 
 // failed notes why an attempt or a link ended, and returns how long to wait.
@@ -187,10 +213,12 @@ func (c *Client) failed(addr string, f *failure) time.Duration {
 // logFailure logs the first failure, each doubling of their number, and another
 // cause at most once a minute. What is tried again after minutes is logged each
 // time: a fault that somebody has to repair, and attempts beyond the maximum.
+// Looking for a certificate is no attempt of that kind.
 func (c *Client) logFailure(addr string, state State, f *failure, wait time.Duration, now time.Time) {
 	n := c.retry.failed
 	other := f.cause != c.logged.cause && now.Sub(c.logged.at) >= time.Minute
-	if state == Waiting && n&(n-1) != 0 && !other && !c.retry.slow() {
+	often := state == Waiting || state == NotEnrolled
+	if often && n&(n-1) != 0 && !other && !c.retry.slow() {
 		return
 	}
 	c.logged.cause, c.logged.at = f.cause, now

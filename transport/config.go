@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,7 +16,7 @@ import (
 )
 
 // Config is what a Client needs to know. Agent, Instance and Collectors must be
-// set.
+// set, and either TLS or InsecurePlaintext.
 type Config struct {
 	Agent      wire.AgentID
 	Instance   wire.Instance // of this process
@@ -26,6 +27,16 @@ type Config struct {
 	// Dial opens a connection. It must keep to its context, which ends after ten
 	// seconds. Nil is a TCP dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// TLS gives the settings for a connection to the collector at addr that is made
+	// now: what to trust, by which name, and the agent's certificate, first of its
+	// Certificates. It is called ahead of each attempt, so that new files count, and
+	// is not changed. [ErrNotEnrolled]: there is no certificate yet. The version is
+	// always TLS 1.3.
+	TLS func(addr string) (*tls.Config, error)
+
+	// InsecurePlaintext makes links plain TCP, if the collector does so as well.
+	InsecurePlaintext bool
 
 	// Lanes says how lanes share the link. A lane that is not here has the zero
 	// policy; all of them may.
@@ -109,6 +120,9 @@ func (cfg *Config) check() error {
 		if host, port, err := net.SplitHostPort(a); err != nil || host == "" || port == "" {
 			return fmt.Errorf("collector %.300q: want host:port", a)
 		}
+	}
+	if (cfg.TLS == nil) != cfg.InsecurePlaintext {
+		return errors.New("set either TLS or InsecurePlaintext: a link is encrypted unless both sides say otherwise")
 	}
 	if cfg.Heartbeat != 0 {
 		if err := heartbeat.CheckInterval(cfg.Heartbeat); err != nil {

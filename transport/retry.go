@@ -14,7 +14,8 @@ const (
 	faultMin       = time.Minute      // first delay after a configuration fault
 	faultMax       = 10 * time.Minute // the last
 	duplicateDelay = 5 * time.Minute
-	maxRetryAfter  = time.Hour // a collector may ask for no more
+	enrolDelay     = 2 * time.Second // between looks for a certificate; nothing is dialed
+	maxRetryAfter  = time.Hour       // a collector may ask for no more
 )
 
 // retry decides when to try again and in which state to wait. It belongs to
@@ -61,7 +62,9 @@ func (r *retry) next(f *failure) (State, time.Duration) {
 	switch f.cause {
 	case CauseStore:
 		return DifferentStore, r.spread(r.fault.NextBackOff())
-	case CauseVersion, CauseIdentity, CauseRefusedProtocol:
+	case CauseNotEnrolled:
+		return NotEnrolled, r.spread(enrolDelay)
+	case CauseVersion, CauseIdentity, CauseRefusedProtocol, CausePlaintext, CauseRevoked:
 		return Refused, r.spread(r.fault.NextBackOff())
 	case CauseFenced:
 		if by := f.refuse.Instance; !by.IsZero() && by != r.instance {

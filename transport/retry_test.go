@@ -9,7 +9,7 @@ import (
 )
 
 func newTestRetry(cfg Reconnect, random func(time.Duration) time.Duration) *retry {
-	c, err := Config{Agent: "a", Instance: wire.Instance{ID: wire.NewID()}, Collectors: []string{"x:1"}, Reconnect: cfg}.withDefaults()
+	c, err := Config{Agent: "a", Instance: wire.Instance{ID: wire.NewID()}, Collectors: []string{"x:1"}, InsecurePlaintext: true, Reconnect: cfg}.withDefaults()
 	if err != nil {
 		panic(err)
 	}

@@ -27,7 +27,7 @@ type rig struct {
 }
 
 func testConfig(dial func(context.Context, string, string) (net.Conn, error)) Config {
-	return Config{Agent: "pump-7", Instance: wire.Instance{ID: wire.NewID()}, Collectors: []string{"collector:4717"}, Dial: dial}
+	return Config{Agent: "pump-7", Instance: wire.Instance{ID: wire.NewID()}, Collectors: []string{"collector:4717"}, Dial: dial, InsecurePlaintext: true}
 }
 
 // start runs a client until the test's end or stop.

@@ -17,6 +17,7 @@ const (
 	Refused           State = "refused"            // the collector does not speak with this agent; tried again slowly
 	DifferentStore    State = "different-store"    // the collector is a door to another store; tried again slowly
 	DuplicateIdentity State = "duplicate-identity" // another process uses this agent's id; tried again slowly
+	NotEnrolled       State = "not-enrolled"       // there is no certificate yet; looked for every few seconds
 	Stopped           State = "stopped"            // Run is not running
 )
 
@@ -35,6 +36,11 @@ const (
 	CauseQueue    Cause = "queue"              // the lanes cannot take a welcome, e.g. their disk fails
 	CauseStore    Cause = "different-store"    // see [DifferentStore]
 
+	CauseTLS         Cause = "tls"                 // either side does not trust the other
+	CauseClock       Cause = "clock"               // it would, if this machine's clock were right
+	CauseExpired     Cause = "certificate-expired" // this agent's
+	CauseNotEnrolled Cause = "not-enrolled"        // see [NotEnrolled]
+
 	// The collector refused, with the code of that name.
 	CauseVersion         Cause = "refused:version"
 	CauseIdentity        Cause = "refused:identity"
@@ -42,6 +48,10 @@ const (
 	CauseBusy            Cause = "refused:busy"
 	CauseStoreFails      Cause = "refused:store"
 	CauseFenced          Cause = "refused:fenced"
+	CausePlaintext       Cause = "refused:tls"
+	CauseRevoked         Cause = "refused:revoked"
+	CauseToken           Cause = "refused:token"
+	CauseNoEnrolment     Cause = "refused:enroll"
 )
 
 // Status is how a Client stands.
@@ -61,6 +71,7 @@ type Status struct {
 	RTT     time.Duration // 0: not measured yet
 	Session uint64
 	Store   wire.StoreID
+	Exposed string // a warning, if it is not encrypted and leaves this machine
 
 	// Since the Client was made.
 	Links       uint64 // that were connected

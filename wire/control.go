@@ -242,6 +242,10 @@ const (
 	RefuseBusy     RefuseCode = "busy"     // too much load; try again after RetryAfter
 	RefuseStore    RefuseCode = "store"    // the store cannot take anything now; try again after RetryAfter
 	RefuseFenced   RefuseCode = "fenced"   // another session of this agent id was granted
+	RefuseTLS      RefuseCode = "tls"      // the link has to be encrypted
+	RefuseRevoked  RefuseCode = "revoked"  // the certificate is not taken any more; enrol again
+	RefuseToken    RefuseCode = "token"    // the enrolment token is unknown, used up, expired or for another id
+	RefuseEnroll   RefuseCode = "enroll"   // this collector gives no certificates
 )
 
 // Refuse is the collector's last frame when it ends a link for a cause.
@@ -263,6 +267,8 @@ func AppendJSON(dst []byte, t Type, v any) []byte {
 	case Hello:
 		v = h.fit()
 	case *Hello:
+		v = h.fit()
+	case Enroll:
 		v = h.fit()
 	}
 	b, err := json.Marshal(v)

@@ -22,6 +22,9 @@ const (
 	TypeBye     Type = 0x05 // either: JSON Bye; the last frame
 	TypeResume  Type = 0x06 // agent: JSON Resume; opens a stream for this link
 
+	TypeEnroll   Type = 0x07 // agent: JSON Enroll; the only frame it sends on a connection for enrolment
+	TypeEnrolled Type = 0x08 // collector: JSON Enrolled; the answer
+
 	TypeData   Type = 0x10 // agent: stream u32, entry head, then the batch's first bytes (a tombstone has none)
 	TypeMore   Type = 0x11 // agent: stream u32, the batch's next bytes
 	TypeAck    Type = 0x20 // collector: stream u32, W u64
@@ -31,7 +34,7 @@ const (
 )
 
 var typeNames = map[Type]string{TypeHello: "hello", TypeHistory: "history", TypeWelcome: "welcome", TypeRefuse: "refuse", TypeBye: "bye",
-	TypeResume: "resume", TypeData: "data", TypeMore: "more", TypeAck: "ack", TypeReject: "reject", TypePing: "ping", TypePong: "pong"}
+	TypeResume: "resume", TypeEnroll: "enroll", TypeEnrolled: "enrolled", TypeData: "data", TypeMore: "more", TypeAck: "ack", TypeReject: "reject", TypePing: "ping", TypePong: "pong"}
 
 // String returns the type's name as docs/PROTOCOL.md has it.
 func (t Type) String() string {

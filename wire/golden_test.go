@@ -396,7 +396,7 @@ func TestGoldenControlFrames(t *testing.T) {
 
 func TestGoldenTypes(t *testing.T) {
 	for typ, want := range map[wire.Type]string{
-		0x01: "hello", 0x02: "history", 0x03: "welcome", 0x04: "refuse", 0x05: "bye", 0x06: "resume",
+		0x01: "hello", 0x02: "history", 0x03: "welcome", 0x04: "refuse", 0x05: "bye", 0x06: "resume", 0x07: "enroll", 0x08: "enrolled",
 		0x10: "data", 0x11: "more", 0x20: "ack", 0x21: "reject", 0x30: "ping", 0x31: "pong", 0x00: "type-0x00", 0xff: "type-0xff",
 	} {
 		same(t, typ.String(), want)
@@ -404,6 +404,7 @@ func TestGoldenTypes(t *testing.T) {
 	for code, want := range map[wire.RefuseCode]string{
 		wire.RefuseVersion: "version", wire.RefuseIdentity: "identity", wire.RefuseProtocol: "protocol",
 		wire.RefuseBusy: "busy", wire.RefuseStore: "store", wire.RefuseFenced: "fenced",
+		wire.RefuseTLS: "tls", wire.RefuseRevoked: "revoked", wire.RefuseToken: "token", wire.RefuseEnroll: "enroll",
 	} {
 		same(t, string(code), want)
 	}

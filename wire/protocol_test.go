@@ -53,7 +53,8 @@ func TestProtocolDocumentHasTheCodes(t *testing.T) {
 	}
 
 	codes := rows("\\| `([a-z]+)` \\| ([^|]+) \\|")
-	for _, code := range []wire.RefuseCode{wire.RefuseVersion, wire.RefuseIdentity, wire.RefuseProtocol, wire.RefuseBusy, wire.RefuseStore, wire.RefuseFenced} {
+	for _, code := range []wire.RefuseCode{wire.RefuseVersion, wire.RefuseIdentity, wire.RefuseProtocol, wire.RefuseBusy, wire.RefuseStore, wire.RefuseFenced,
+		wire.RefuseTLS, wire.RefuseRevoked, wire.RefuseToken, wire.RefuseEnroll} {
 		if codes[string(code)] == "" {
 			t.Errorf("refuse code %s is not in the document", code)
 		}

@@ -121,7 +121,9 @@ func TestExitCodes(t *testing.T) {
 		{"status of something else", "", []string{"status", "--dir", garbage}, daemon.No, "name another folder"},
 		{"status of nothing", "", []string{"status", "--dir", filepath.Join(dir, "missing")}, daemon.No, "--dir"},
 		{"run without a collector", "", []string{"run", "--dir", other}, daemon.Usage, "--collector"},
-		{"run with a remote one", "", []string{"run", "--dir", other, "--collector", "192.0.2.1:4717"}, daemon.Usage, "--insecure-plaintext"},
+		{"enrol without a token", "", []string{"enroll", "--dir", other, "--collector", nobody}, daemon.Usage, "--token-file"},
+		{"enrol with half a token", "", []string{"enroll", "--dir", other, "--collector", nobody, "--token", "fpt_abc"}, daemon.No, "not all of it"},
+		{"enrol without a collector", "", []string{"enroll", "--dir", other, "--token", "x"}, daemon.Usage, "--collector"},
 		{"run as another", "", []string{"run", "--dir", other, "--collector", nobody, "--id", "pump-2"}, daemon.BadConfig, "pump-1's"},
 		{"run with a bad file", "", []string{"run", "--config", bad}, daemon.BadConfig, "bad.yaml:1:"},
 		{"validate a bad file", "", []string{"validate", bad}, daemon.BadConfig, "bad.yaml:1:"},
@@ -172,7 +174,7 @@ func runDaemon(t *testing.T, dir string, stdin io.Reader, args ...string) (stop 
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan result, 1)
 	go func() {
-		ended <- commandCtx(ctx, stdin, append([]string{"run", "--dir", dir, "--collector", nobody, "--log-level", "error"}, args...)...)
+		ended <- commandCtx(ctx, stdin, append([]string{"run", "--dir", dir, "--insecure-plaintext", "--collector", nobody, "--log-level", "error"}, args...)...)
 	}()
 	var r *result
 	stop = func() result {
@@ -301,7 +303,7 @@ func TestTooLongLine(t *testing.T) {
 	defer cancel()
 	ended := make(chan result, 1)
 	go func() {
-		ended <- commandCtx(ctx, in, "run", "--dir", dir, "--id", "p", "--collector", nobody, "--stay", "--log-format", "json")
+		ended <- commandCtx(ctx, in, "run", "--dir", dir, "--id", "p", "--insecure-plaintext", "--collector", nobody, "--stay", "--log-format", "json")
 	}()
 	io.WriteString(feed, "1\n"+strings.Repeat("x", wire.MaxRecord)+"\n3\n")
 	for !running(t.Context(), dir) {
@@ -346,7 +348,8 @@ func TestHelp(t *testing.T) {
 		"run":      "--config --id --dir --collector --lane --topic --stay --insecure-plaintext --log-level --log-format",
 		"send":     "--config --id --dir --lane --topic --header --timeout",
 		"status":   "--config --dir --json",
-		"validate": "--config --insecure-plaintext",
+		"validate": "--config",
+		"enroll":   "--config --id --dir --collector --token --token-file",
 	} {
 		r := command(t, "", name, "--help")
 		if r.code != 0 || !strings.Contains(r.out, "Examples:") {

@@ -96,7 +96,6 @@ RFC 3339.`,
 		},
 	}
 	s.addFile(c.Flags())
-	s.addInsecure(c.Flags())
 	s.addLane(c, "only this lane")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
@@ -148,7 +147,6 @@ byte for byte as it was sent.`,
 		},
 	}
 	s.addFile(c.Flags())
-	s.addInsecure(c.Flags())
 	s.addLane(c, "only this lane")
 	return c
 }
@@ -201,7 +199,6 @@ were refused. It does nothing without --yes. It prints how many there were.`
 		c.Flags().BoolVar(&yes, "yes", false, "do it: there is no way back")
 	}
 	s.addFile(c.Flags())
-	s.addInsecure(c.Flags())
 	s.addLane(c, "the letters' lane (default \"default\")")
 	c.Flags().BoolVar(&all, "all", false, "all dead letters of the lane")
 	s.log = daemon.AddLogFlags(c.Flags())

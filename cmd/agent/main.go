@@ -30,10 +30,11 @@ them to a collector whenever there is a link: once, in order, over restarts,
 outages and power cuts.
 
 ` + daemon.CodesHelp,
-		Example: `  agent run --id pump-7 --collector 127.0.0.1:4717 --dir ./pump-7 < readings.log
+		Example: `  agent enroll --id pump-7 --collector 127.0.0.1:4717 --dir ./pump-7 --token fpt_...
+  agent run --dir ./pump-7 < readings.log
   agent send --dir ./pump-7 --topic pump/pressure "3.2 bar"
   agent status --dir ./pump-7`,
 	}
-	c.AddCommand(runCommand(), sendCommand(), statusCommand(), queueCommand(), validateCommand(), serviceCommand(), daemon.VersionCommand("agent"))
+	c.AddCommand(runCommand(), enrollCommand(), sendCommand(), statusCommand(), queueCommand(), validateCommand(), serviceCommand(), daemon.VersionCommand("agent"))
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
@@ -32,6 +33,9 @@ At the end of the input it waits until everything is delivered and exits 0, so
 "agent run < file" is a lossless copy. With --stay it goes on until it is stopped.
 It keeps trying while the collector cannot be reached.
 
+The link is encrypted with the certificate that "agent enroll" has got for the folder,
+or with files (tls: in the configuration). Until there is one, messages are kept.
+
 On SIGTERM or Ctrl-C what was read is put on disk and the agent says goodbye. The
 exit code is then 0 with --stay, and 75 for a copy that was interrupted; what was
 accepted stays in the folder and is delivered by the next run.
@@ -39,8 +43,8 @@ accepted stays in the folder and is delivered by the next run.
 A line above 1 MiB (with topic) is named by its number and passed over; the exit
 code is then 1. If the folder is another agent's the exit code is 78, if another
 process has it 75.`,
-		Example: `  agent run --id pump-7 --collector 127.0.0.1:4717 --dir ./pump-7 < readings.log
-  tail -F app.log | agent run --collector 127.0.0.1:4717 --topic app/log --stay
+		Example: `  agent run --dir ./pump-7 < readings.log
+  tail -F app.log | agent run --collector 10.0.0.5:4717 --topic app/log --stay
   agent run --config agent.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -48,8 +52,8 @@ process has it 75.`,
 			if err != nil {
 				return err
 			}
-			if len(c.Collectors) == 0 {
-				return daemon.WithCode(daemon.Usage, errors.New("no collector: name one with --collector HOST:PORT, or under collectors in the configuration"))
+			if err := findCollector(&c); err != nil {
+				return err
 			}
 			r := &run{cfg: c, stay: stay, in: cmd.InOrStdin(), log: daemon.Logger(cmd.ErrOrStderr(), c.Log)}
 			return r.run(cmd.Context())
@@ -63,6 +67,23 @@ process has it 75.`,
 	f.BoolVar(&stay, "stay", false, "go on at the end of the input, until stopped")
 	s.log = daemon.AddLogFlags(f)
 	return c
+}
+
+// findCollector sees that there is a collector: that of the enrolment if none is
+// configured.
+func findCollector(c *config.Agent) error {
+	if len(c.Collectors) > 0 {
+		return nil
+	}
+	e, err := agent.ReadEnrolment(c.Dir)
+	switch {
+	case err == nil && !c.Plaintext:
+		c.Collectors = []string{e.Collector}
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return daemon.WithCode(daemon.Usage, errors.New("no collector: enrol at one (agent enroll --help), name one with --collector HOST:PORT, or under collectors in the configuration"))
 }
 
 // A shutdown is to end within five seconds of the signal.

@@ -63,7 +63,6 @@ later (the lane is full, another program has the folder); 76 if that is unknown.
 	s.addFile(f)
 	s.addID(f)
 	s.addMessage(f)
-	s.addInsecure(f)
 	f.StringArrayVar(&headers, "header", nil, "add a header, as `KEY=VALUE`; may be given more than once")
 	f.DurationVar(&timeout, "timeout", 30*time.Second, "give up after this long")
 	s.log = daemon.AddLogFlags(f)

@@ -53,13 +53,18 @@ func (s *settings) addMessage(f *pflag.FlagSet) {
 
 // addLink defines --collector and --insecure-plaintext.
 func (s *settings) addLink(f *pflag.FlagSet) {
-	s.collectors = daemon.NewValue("HOST:PORT", "", func(v string) error { s.addresses = append(s.addresses, v); return nil })
-	f.Var(s.collectors, "collector", "deliver to this collector; may be given more than once, they are tried in turn")
+	s.addCollector(f)
 	s.addInsecure(f)
 }
 
+// addCollector defines --collector.
+func (s *settings) addCollector(f *pflag.FlagSet) {
+	s.collectors = daemon.NewValue("HOST:PORT", "", func(v string) error { s.addresses = append(s.addresses, v); return nil })
+	f.Var(s.collectors, "collector", "deliver to this collector; may be given more than once, they are tried in turn\n(default the one where the agent was enrolled)")
+}
+
 func (s *settings) addInsecure(f *pflag.FlagSet) {
-	f.BoolVar(&s.insecure, "insecure-plaintext", false, "allow collectors on other machines although the link is plain TCP:\nwhoever is on the way can read and change messages")
+	f.BoolVar(&s.insecure, "insecure-plaintext", false, "link in plain TCP, if the collector does so as well:\nwhoever is on the way can read and change messages")
 }
 
 // load reads the file, if there is one, and lays the flags over it.
@@ -67,7 +72,7 @@ func (s *settings) load() (config.Agent, error) {
 	c := config.DefaultAgent()
 	if s.file != "" {
 		var err error
-		if c, err = config.LoadAgent(s.file, s.insecure); err != nil {
+		if c, err = config.LoadAgent(s.file); err != nil {
 			return c, fmt.Errorf("the configuration is wrong:\n%w", err)
 		}
 	}
@@ -88,8 +93,14 @@ func (s *settings) load() (config.Agent, error) {
 		c.Collectors = s.addresses
 	}
 	for _, addr := range s.addresses {
-		if _, err := config.ParseCollectorAddress(addr, s.insecure); err != nil {
+		if _, err := config.ParseCollectorAddress(addr); err != nil {
 			return c, daemon.WithCode(daemon.Usage, fmt.Errorf("--collector: %w", err))
+		}
+	}
+	if s.insecure {
+		c.Plaintext = true
+		if c.TLS.Given() {
+			return c, daemon.WithCode(daemon.Usage, fmt.Errorf("--insecure-plaintext, but %s has tls: leave one of them out", s.file))
 		}
 	}
 	// A lane on the command line needs no declaration: it cannot be a slip of
@@ -118,7 +129,8 @@ func library(c config.Agent, log *slog.Logger) agent.Config {
 	return agent.Config{
 		ID: c.ID, Dir: c.Dir, Collectors: c.Collectors, Lanes: lanes, Routes: routes, Heartbeat: c.Heartbeat,
 		Reconnect: agent.Reconnect{Min: c.Reconnect.Min, Max: c.Reconnect.Max, MaxAttempts: c.Reconnect.MaxAttempts},
-		Logger:    log, Software: "fieldpost agent " + daemon.Version(),
+		TLS:       agent.TLS{CA: c.TLS.CA, Cert: c.TLS.Cert, Key: c.TLS.Key, ServerName: c.TLS.ServerName}, InsecurePlaintext: c.Plaintext,
+		Logger: log, Software: "fieldpost agent " + daemon.Version(),
 	}
 }
 

@@ -33,10 +33,11 @@ lane has accepted, what is acked, and what still waits. If no agent runs there, 
 state is "stopped" and the figures are read from the folder, which is not changed.
 
 The link's state is one of connected, connecting, waiting, refused,
-different-store, duplicate-identity, stopped.
+different-store, duplicate-identity, not-enrolled, stopped.
 
 --json prints one object: id, dir, instance, opened, link {state, since, collector,
-store, session, rtt_seconds, cause, error, failed_at, attempts, next_attempt} and
+store, session, rtt_seconds, cause, error, failed_at, attempts, next_attempt,
+security, exposed, certificate_ends, certificate_days, certificate_error} and
 lanes [{lane, draining, priority, share, max_bytes, max_messages,
 max_age_seconds, free_space, overflow, sync_interval_seconds, live_first_seconds,
 compression, epoch, accepted, next, acked, backlog, backlog_bytes, oldest,
@@ -70,7 +71,6 @@ It exits 1 if the folder is no agent's, 69 if a daemon has it and does not answe
 	}
 	f := c.Flags()
 	s.addFile(f)
-	s.addInsecure(f)
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
@@ -127,6 +127,7 @@ func printStatus(w io.Writer, st agent.Status, now time.Time) error {
 		}
 		b.WriteByte('\n')
 	}
+	printSecurity(&b, &l)
 	b.WriteByte('\n')
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "lane\tpriority\taccepted\tacked\tbacklog\tbytes\toldest\t")
@@ -149,6 +150,21 @@ func printStatus(w io.Writer, st agent.Status, now time.Time) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// printSecurity says how the link is secured.
+func printSecurity(b *strings.Builder, l *agent.LinkStatus) {
+	switch {
+	case l.Exposed != "":
+		fmt.Fprintf(b, "WARNING %s\n", config.Printable(l.Exposed))
+	case l.Security == agent.Plaintext:
+		fmt.Fprintf(b, "secure no: plain TCP, by insecure_plaintext\n")
+	case !l.CertificateEnds.IsZero():
+		fmt.Fprintf(b, "secure TLS 1.3, certificate until %s (%.1f days)\n", l.CertificateEnds.Format(time.RFC3339), time.Duration(l.CertificateDays).Hours()/24)
+	}
+	if l.CertificateError != "" {
+		fmt.Fprintf(b, "certificate: %s\n", config.Printable(l.CertificateError))
+	}
 }
 
 // policy says what a lane's settings are beside its priority, "" if they are all

@@ -38,7 +38,6 @@ in the file stands for what is in this command's environment.`,
 		},
 	}
 	c.Flags().StringVar(&s.file, "config", "", "the `file`, instead of an argument")
-	s.addInsecure(c.Flags())
 	return c
 }
 

@@ -89,6 +89,7 @@ incarnation, from, to}]}].`,
 	}
 	s.addFile(c.Flags())
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.AddCommand(agentsRevokeCommand())
 	return c
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -65,6 +66,9 @@ type process struct {
 
 func start(t *testing.T, dir string, stdin io.Reader, name string, args ...string) *process {
 	t.Helper()
+	if args[0] == "run" { // these tests are about other things; secure_test.go has TLS
+		args = append(slices.Clone(args), "--insecure-plaintext")
+	}
 	p := &process{Cmd: exec.Command(filepath.Join(bin, name), args...), t: t}
 	p.Dir, p.Stdin, p.Stdout, p.Stderr = dir, stdin, &p.out, &p.stderr
 	if err := p.Start(); err != nil {
@@ -307,15 +311,17 @@ func TestExitCodes(t *testing.T) {
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "bad.yaml")
 	good := filepath.Join(dir, "good.yaml")
-	os.WriteFile(bad, []byte("listen: 0.0.0.0:1\n"), 0o600)
+	os.WriteFile(bad, []byte("listen: 0.0.0.0\n"), 0o600)
 	os.WriteFile(good, []byte("listen: 127.0.0.1:1\nhttp: off\n"), 0o600)
 	for _, c := range []struct {
 		args   string
 		code   daemon.Code
 		stderr string
 	}{
-		{"run --listen 0.0.0.0:4717", daemon.Usage, "not encrypted"},
-		{"run --http 192.0.2.1:80", daemon.Usage, "not encrypted"},
+		{"run --listen 0.0.0.0", daemon.Usage, "host:port"},
+		{"run --http 192.0.2.1:80 --insecure-plaintext", daemon.BadConfig, "bearer token"},
+		{"token create --dir nowhere", daemon.No, "start \"collector run\" there first"},
+		{"token create --ttl 25h --dir nowhere", daemon.No, "--dir"},
 		{"run --replaces yesterday", daemon.Usage, "32 hex digits"},
 		{"run --config " + bad, daemon.BadConfig, "bad.yaml:1:9: listen"},
 		{"validate " + bad, daemon.BadConfig, "bad.yaml:1:9: listen"},
@@ -414,16 +420,17 @@ func TestBadCursor(t *testing.T) {
 // The flags are part of the interface: each must be in its command's help.
 func TestHelp(t *testing.T) {
 	for name, flags := range map[string]string{
-		"run":      "--config --dir --listen --http --replaces --log-level --log-format",
-		"tail":     "--dir --follow --after --agent --lane --topic --last",
-		"export":   "--dir --format --since --until --agent --lane --topic",
-		"agents":   "--dir --json",
-		"audit":    "--dir --json",
-		"demo":     "--agents --duration --dir --keep",
-		"validate": "--config",
+		"run":          "--config --dir --listen --http --replaces --insecure-plaintext --log-level --log-format",
+		"tail":         "--dir --follow --after --agent --lane --topic --last",
+		"export":       "--dir --format --since --until --agent --lane --topic",
+		"agents":       "--dir --json",
+		"token create": "--ttl --uses --id --known --address --bare",
+		"audit":        "--dir --json",
+		"demo":         "--agents --duration --dir --keep",
+		"validate":     "--config",
 	} {
 		var out, stderr bytes.Buffer
-		code := daemon.Run(context.Background(), root(), []string{name, "--help"}, nil, &out, &stderr)
+		code := daemon.Run(context.Background(), root(), append(strings.Fields(name), "--help"), nil, &out, &stderr)
 		if code != 0 || !strings.Contains(out.String(), "Examples:") {
 			t.Errorf("%s --help: %d %s%s", name, code, &out, &stderr)
 		}

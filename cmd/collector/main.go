@@ -33,6 +33,7 @@ knows which of them are alive. It also reads what is stored.
 ` + daemon.CodesHelp,
 		Example: `  collector demo
   collector run
+  collector token create --id pump-7
   collector agents
   collector tail -f --agent pump-7
   collector export --format jsonl --since 24h > yesterday.jsonl
@@ -40,7 +41,7 @@ knows which of them are alive. It also reads what is stored.
   collector backup /backup/today
   collector import /media/stick/pump-7.carry`,
 	}
-	c.AddCommand(runCommand(), agentsCommand(), tailCommand(), exportCommand(), auditCommand(), verifyCommand(), backupCommand(), importCommand(), serviceCommand(),
+	c.AddCommand(runCommand(), tokenCommand(), agentsCommand(), tailCommand(), exportCommand(), auditCommand(), verifyCommand(), backupCommand(), importCommand(), serviceCommand(),
 		validateCommand(), daemon.VersionCommand("collector"))
 	c.AddCommand(demo.Commands()...)
 	return c

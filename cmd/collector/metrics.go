@@ -16,6 +16,7 @@ import (
 type metrics struct {
 	srv *collector.Server
 	j   *journal.Journal
+	sec *security
 }
 
 // snapshot is what one scrape shows.
@@ -50,6 +51,8 @@ var plain = []metric{
 	gauge("links_unidentified", "Links that are open and not welcomed yet.", func(s *snapshot) float64 { return float64(s.Unidentified) }),
 	gauge("memory_bytes", "Bytes of batches that are on their way to the store.", func(s *snapshot) float64 { return float64(s.Memory) }),
 	counter("connections_total", "Connections accepted.", func(s *snapshot) float64 { return float64(s.Accepted) }),
+	counter("tls_failed_total", "Connections that could not be secured.", func(s *snapshot) float64 { return float64(s.TLSFailed) }),
+	counter("certificates_given_total", "Certificates given to agents, by enrolment or renewal.", func(s *snapshot) float64 { return float64(s.Enrolled) }),
 	counter("sessions_total", "Sessions granted to agents.", func(s *snapshot) float64 { return float64(s.Sessions) }),
 	counter("received_bytes_total", "Bytes received from agents.", func(s *snapshot) float64 { return float64(s.BytesIn) }),
 	counter("sent_bytes_total", "Bytes sent to agents.", func(s *snapshot) float64 { return float64(s.BytesOut) }),
@@ -75,6 +78,7 @@ var plain = []metric{
 
 var (
 	agentsDesc  = prometheus.NewDesc("fieldpost_agents", "Agents by state.", []string{"state"}, nil)
+	expiryDesc  = prometheus.NewDesc("fieldpost_certificate_expiry_seconds", "Time until a certificate of the collector expires.", []string{"certificate"}, nil)
 	refusedDesc = prometheus.NewDesc("fieldpost_refused_links_total", "Links refused, by code.", []string{"code"}, nil)
 	buildDesc   = prometheus.NewDesc("fieldpost_build_info", "1, with the program's version.", []string{"version"}, nil)
 )
@@ -85,6 +89,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		ch <- plain[i].desc
 	}
 	ch <- agentsDesc
+	ch <- expiryDesc
 	ch <- refusedDesc
 	ch <- buildDesc
 }
@@ -102,6 +107,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, state := range []heartbeat.State{heartbeat.Unknown, heartbeat.Online, heartbeat.Late, heartbeat.Offline, heartbeat.Goodbye} {
 		ch <- prometheus.MustNewConstMetric(agentsDesc, prometheus.GaugeValue, float64(s.Agents[state]), string(state))
+	}
+	for what, end := range m.sec.ends() {
+		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, time.Until(end).Seconds(), what)
 	}
 	for code, n := range s.Refused {
 		ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(n), string(code))

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,13 +18,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/collector/enroll"
 	"github.com/fieldpost/fieldpost/collector/journal"
+	"github.com/fieldpost/fieldpost/internal/config"
 )
 
 // servePages serves health and metrics on l until ctx ends.
-func servePages(ctx context.Context, l net.Listener, srv *collector.Server, j *journal.Journal, dir string) error {
+func servePages(ctx context.Context, l net.Listener, srv *collector.Server, j *journal.Journal, sec *security, dir string) error {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(&metrics{srv, j}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(&metrics{srv, j, sec}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	ready := &probe{dir: dir}
@@ -34,7 +39,16 @@ func servePages(ctx context.Context, l net.Listener, srv *collector.Server, j *j
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute}
+	var handler http.Handler = mux
+	if !config.IsLocal(l.Addr().String()) {
+		bearer := enroll.OpenBearer(dir)
+		if !bearer.Exists() {
+			sec.log.Warn("nobody can see the pages yet: they want a bearer token from other machines", "next", `"collector token http" makes one`)
+		}
+		handler = guarded(mux, bearer)
+		l = tls.NewListener(l, sec.pages())
+	}
+	s := &http.Server{Handler: handler, ErrorLog: slog.NewLogLogger(sec.log.Handler(), slog.LevelDebug), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	select {
@@ -50,6 +64,20 @@ func servePages(ctx context.Context, l net.Listener, srv *collector.Server, j *j
 	}
 	<-ended
 	return nil
+}
+
+// guarded lets nobody to h who has no bearer token, but to see that the process
+// runs.
+func guarded(h http.Handler, bearer *enroll.Bearer) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if r.URL.Path != "/healthz" && (!ok || !bearer.Allows(token)) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="fieldpost"`)
+			http.Error(w, `a bearer token is wanted; "collector token http" makes one`, http.StatusUnauthorized)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // probe finds out whether a folder's disk takes writes, at most once a second

@@ -31,10 +31,14 @@ and its disk takes writes) and Prometheus /metrics on another address.
 On SIGTERM or Ctrl-C what has come whole is stored, the agents are told, and it
 exits 0. They connect again by themselves, and nothing is lost by a kill either.
 
-The link is plain TCP, so it listens on the loopback only: 127.0.0.1 or ::1. If
-another collector has the folder the exit code is 75.`,
+Links are encrypted and both sides known by certificates: with the first start it
+makes an authority of its own in its folder, and "collector token create" prints the
+command with which a machine enrols. Certificates from elsewhere are named under tls
+in the configuration. --insecure-plaintext makes links plain TCP.
+
+If another collector has the folder the exit code is 75.`,
 		Example: `  collector run
-  collector run --dir /var/lib/fieldpost --listen 127.0.0.1:4717 --http off
+  collector run --dir /var/lib/fieldpost --listen 0.0.0.0:4717 --http off
   collector run --config collector.yaml
   collector run --dir ./restored --replaces any`,
 		Args: cobra.NoArgs,
@@ -59,16 +63,26 @@ func run(ctx context.Context, c config.Collector, log *slog.Logger) (err error) 
 		return withCode(err)
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
-	srv, err := collector.New(collector.Config{Store: j, Heartbeat: c.Heartbeat, Logger: log})
+	sec, err := newSecurity(&c, log)
+	if err != nil {
+		return withCode(err)
+	}
+	cfg := collector.Config{Store: j, Heartbeat: c.Heartbeat, Logger: log}
+	if err := sec.apply(&cfg); err != nil {
+		return err
+	}
+	srv, err := collector.New(cfg)
 	if err != nil {
 		return err
 	}
+	sec.server.Store(srv)
 	agents, err := listen(c.Listen, "--listen")
 	if err != nil {
 		return err
 	}
 	services := []func(context.Context) error{
 		func(ctx context.Context) error { return srv.Serve(ctx, agents) },
+		sec.watch,
 	}
 	closers := []net.Listener{agents}
 	defer func() {
@@ -97,11 +111,12 @@ func run(ctx context.Context, c config.Collector, log *slog.Logger) (err error) 
 		closers = append(closers, pages)
 		address = pages.Addr().String()
 		services = append(services, func(ctx context.Context) error {
-			return servePages(ctx, pages, srv, j, c.Dir)
+			return servePages(ctx, pages, srv, j, sec, c.Dir)
 		})
 	}
 	log.Info("the collector is open", "listen", agents.Addr().String(), "http", address, "dir", c.Dir,
 		"store", j.Identity().ID, "version", daemon.Version())
+	sec.announce(agents.Addr().String())
 	closers = nil
 	err = together(ctx, services)
 	log.Info("the collector has stopped")

@@ -12,8 +12,9 @@ import (
 // settings are the flags that stand for keys of the configuration, and the file.
 // Flags win over the file, the file over defaults.
 type settings struct {
-	file string
-	log  *daemon.LogFlags
+	file     string
+	insecure bool
+	log      *daemon.LogFlags
 
 	dir, listen, http, replaces *daemon.Value
 	given                       config.Collector
@@ -43,8 +44,9 @@ func (s *settings) addServer(f *pflag.FlagSet) {
 		return
 	})
 	s.replaces = daemon.NewValue("STORE", "", s.given.Replaces.Add)
-	f.Var(s.listen, "listen", "loopback address for agents; port 0: any free one")
-	f.Var(s.http, "http", "loopback address for /healthz, /readyz and /metrics; off: none")
+	f.Var(s.listen, "listen", "address for agents; port 0: any free one, no host: all of this machine's")
+	f.Var(s.http, "http", "address for /healthz, /readyz and /metrics; off the loopback they are served\nwith TLS to whoever has a bearer token; off: none")
+	f.BoolVar(&s.insecure, "insecure-plaintext", false, "links in plain TCP, with agents that do so as well: whoever is on the way\ncan read and change messages, and speak for any agent")
 	f.Var(s.replaces, "replaces", "take over from the store with this id, as agents name it in the state\ndifferent-store, or from any; kept in the folder; may be given more than once")
 	s.log = daemon.AddLogFlags(f)
 }
@@ -65,6 +67,15 @@ func (s *settings) load() (config.Collector, error) {
 		if v != nil && v.Given {
 			over()
 		}
+	}
+	if s.insecure {
+		c.Plaintext = true
+		if c.TLS.Given() {
+			return c, daemon.WithCode(daemon.Usage, fmt.Errorf("--insecure-plaintext, but %s has tls: leave one of them out", s.file))
+		}
+	}
+	if err := c.Check(); err != nil {
+		return c, daemon.WithCode(daemon.BadConfig, err)
 	}
 	if s.log != nil {
 		s.log.Over(&c.Log)

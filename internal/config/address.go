@@ -7,31 +7,20 @@ import (
 	"strings"
 )
 
-// ParseListenAddress checks an address to listen on: host:port on this machine's
-// loopback. Port 0 lets the system choose. The link and the HTTP pages are plain
-// TCP, so nothing else is listened on.
+// ParseListenAddress checks an address to listen on: host:port. Port 0 lets the
+// system choose.
 func ParseListenAddress(s string) (string, error) {
-	host, _, err := split(s, 0)
-	if err != nil {
-		return "", err
-	}
-	if !IsLoopback(host) {
-		return "", fmt.Errorf("%q is reachable from other machines, and the link is not encrypted; listen on 127.0.0.1:PORT or [::1]:PORT, and use a tunnel (ssh -L) from elsewhere", s)
-	}
-	return s, nil
+	_, _, err := split(s, 0)
+	return s, err
 }
 
-// ParseCollectorAddress checks the address of a collector: host:port. Off the loopback
-// it is refused unless insecure is set, because the link is plain TCP.
-func ParseCollectorAddress(s string, insecure bool) (string, error) {
-	host, _, err := split(s, 1)
-	if err != nil {
-		return "", err
+// ParseCollectorAddress checks the address of a collector: host:port.
+func ParseCollectorAddress(s string) (string, error) {
+	_, _, err := split(s, 1)
+	if err == nil && strings.HasPrefix(s, ":") {
+		err = fmt.Errorf("%.80q names no host; write host:port, as in collector.example.com:4717", s)
 	}
-	if !insecure && !IsLoopback(host) {
-		return "", fmt.Errorf("%q is not on this machine, and the link is not encrypted; use a tunnel (ssh -L) and its 127.0.0.1:PORT, or allow plain TCP with --insecure-plaintext", s)
-	}
-	return s, nil
+	return s, err
 }
 
 func split(s string, lowest uint64) (host string, port uint16, err error) {
@@ -44,6 +33,12 @@ func split(s string, lowest uint64) (host string, port uint16, err error) {
 		return "", 0, fmt.Errorf("%.80q: the port %.20q is not a number from %d to 65535", s, p, lowest)
 	}
 	return host, uint16(n), nil
+}
+
+// IsLocal reports whether an address, host:port, is on this machine's loopback.
+func IsLocal(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && IsLoopback(host)
 }
 
 // IsLoopback reports whether host is this machine's loopback: an address of it,

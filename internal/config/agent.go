@@ -26,6 +26,8 @@ type Agent struct {
 	Stdin      Stdin
 	Heartbeat  time.Duration // 0: what the collector says
 	Reconnect  Reconnect
+	TLS        TLS  // files of a certificate that does not come from enrolment
+	Plaintext  bool // insecure_plaintext
 	Log        Log
 }
 
@@ -55,10 +57,9 @@ func DefaultAgent() Agent {
 	return Agent{Dir: "fieldpost-agent", Lanes: map[string]LaneSettings{}, Log: Log{Format: LogAuto}}
 }
 
-// ParseAgent reads an agent's configuration. file names it in errors; insecure
-// allows collectors off the loopback, see [ParseCollectorAddress]. The error is a
-// [Problems].
-func ParseAgent(file string, data []byte, env Lookup, insecure bool) (Agent, error) {
+// ParseAgent reads an agent's configuration. file names it in errors. The error is
+// a [Problems].
+func ParseAgent(file string, data []byte, env Lookup) (Agent, error) {
 	d := &decoder{file: file, env: env}
 	c := DefaultAgent()
 	var lanesUsed []func() // checks of names that may be declared further down
@@ -80,7 +81,7 @@ func ParseAgent(file string, data []byte, env Lookup, insecure bool) (Agent, err
 		"id":  d.scalar(func(s string) (err error) { c.ID, err = name("agent id", s); return }),
 		"dir": d.scalar(func(s string) (err error) { c.Dir, err = notEmpty(s); return }),
 		"collectors": d.list(d.scalar(func(s string) error {
-			addr, err := ParseCollectorAddress(s, insecure)
+			addr, err := ParseCollectorAddress(s)
 			c.Collectors = append(c.Collectors, addr)
 			return err
 		})),
@@ -117,7 +118,11 @@ func ParseAgent(file string, data []byte, env Lookup, insecure bool) (Agent, err
 			"max":          d.duration(&c.Reconnect.Max, 10*time.Millisecond, 24*time.Hour),
 			"max_attempts": d.scalar(func(s string) (err error) { c.Reconnect.MaxAttempts, err = parseCount(s); return }),
 		}),
-		"log": d.log(&c.Log),
+		"tls": d.tls(&c.TLS, &c.Plaintext, fields{
+			"server_name": d.scalar(func(s string) (err error) { c.TLS.ServerName, err = notEmpty(s); return }),
+		}),
+		"insecure_plaintext": d.boolean(&c.Plaintext),
+		"log":                d.log(&c.Log),
 	}
 	reconnect := top["reconnect"]
 	top["reconnect"] = func(n ast.Node, path string) {
@@ -131,7 +136,7 @@ func ParseAgent(file string, data []byte, env Lookup, insecure bool) (Agent, err
 		}
 	}
 	d.decode(data, top, func() {
-		for _, check := range lanesUsed {
+		for _, check := range append(lanesUsed, d.later...) {
 			check()
 		}
 	})
@@ -143,12 +148,12 @@ func ParseAgent(file string, data []byte, env Lookup, insecure bool) (Agent, err
 
 // LoadAgent reads the file at path with the process's environment; see
 // [ParseAgent]. The error is a [Problems] as well if the file cannot be read.
-func LoadAgent(path string, insecure bool) (Agent, error) {
+func LoadAgent(path string) (Agent, error) {
 	data, err := read(path)
 	if err != nil {
 		return Agent{}, err
 	}
-	return ParseAgent(path, data, os.LookupEnv, insecure)
+	return ParseAgent(path, data, os.LookupEnv)
 }
 
 // ParseTopic checks a topic: UTF-8 of at most 1 KiB.

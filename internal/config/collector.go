@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -19,7 +21,30 @@ type Collector struct {
 	Replaces  Replaces      // which other stores this one stands in for
 	Heartbeat time.Duration // 0: the collector's default
 	Retention Retention     // what the journal keeps
+	TLS       TLS           // files of a certificate from elsewhere; none: the collector has its own authority
+	Authority Authority     // of the collector's own
+	Plaintext bool          // insecure_plaintext
 	Log       Log
+}
+
+// Authority says what a collector's own authority does.
+type Authority struct {
+	Names           []string      // host names and addresses for the collector's certificate
+	CertificateLife time.Duration // of agents' certificates, 0: 30 days
+}
+
+// How long an agent's certificate may live.
+const (
+	minCertificateLife = 10 * time.Second
+	maxCertificateLife = 398 * 24 * time.Hour
+)
+
+// Check says what does not go together, in the file and on the command line.
+func (c *Collector) Check() error {
+	if c.HTTP != "" && !IsLocal(c.HTTP) && c.Plaintext {
+		return fmt.Errorf("http on %s: metrics are shown to other machines with TLS and a bearer token only; leave insecure_plaintext out, or use 127.0.0.1:PORT", c.HTTP)
+	}
+	return nil
 }
 
 // Retention says what of the journal is kept; the zero value keeps everything.
@@ -71,12 +96,38 @@ func ParseCollector(file string, data []byte, env Lookup) (Collector, error) {
 			"age":  d.scalar(func(s string) (err error) { c.Retention.Age, err = retentionAge(s); return }),
 			"size": d.scalar(func(s string) (err error) { c.Retention.Size, err = retentionSize(s); return }),
 		}),
-		"log": d.log(&c.Log),
-	}, nil)
+		"tls": d.tls(&c.TLS, &c.Plaintext, fields{
+			"names": d.list(d.scalar(func(s string) error {
+				c.Authority.Names = append(c.Authority.Names, s)
+				return checkName(s)
+			})),
+			"certificate_life": d.duration(&c.Authority.CertificateLife, minCertificateLife, maxCertificateLife),
+		}),
+		"insecure_plaintext": d.boolean(&c.Plaintext),
+		"log":                d.log(&c.Log),
+	}, func() {
+		for _, check := range d.later {
+			check()
+		}
+	})
 	if len(d.problems) > 0 {
 		return Collector{}, d.problems
 	}
 	return c, nil
+}
+
+// checkName checks a name for a certificate: a host's, or an address.
+func checkName(s string) error {
+	if net.ParseIP(s) != nil {
+		return nil
+	}
+	bad := func(r rune) bool {
+		return r != '.' && r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}
+	if s == "" || len(s) > 253 || strings.ContainsFunc(s, bad) {
+		return fmt.Errorf("%.80q is no host name and no address; write it without port, as in collector.example.com", s)
+	}
+	return nil
 }
 
 func retentionAge(s string) (time.Duration, error) {

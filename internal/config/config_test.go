@@ -54,11 +54,12 @@ inputs:
 heartbeat:
   interval: 1m30s
 reconnect: {min: 200ms, max: 1m, max_attempts: 12}
+tls: {ca: ca.pem, cert: c.pem, key: k.pem, server_name: centre}
 log:
   level: warn
   format: json
 `
-	got, err := ParseAgent("agent.yaml", []byte(file), env(map[string]string{"SEGMENT": "2MiB"}), false)
+	got, err := ParseAgent("agent.yaml", []byte(file), env(map[string]string{"SEGMENT": "2MiB"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,6 +72,7 @@ log:
 		Stdin:     Stdin{Lane: "alarms", Topic: "pump/$raw"},
 		Heartbeat: 90 * time.Second,
 		Reconnect: Reconnect{Min: 200 * time.Millisecond, Max: time.Minute, MaxAttempts: 12},
+		TLS:       TLS{"ca.pem", "c.pem", "k.pem", "centre"},
 		Log:       Log{Level: 4, Format: LogJSON},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -80,14 +82,15 @@ log:
 
 func TestCollectorEveryKey(t *testing.T) {
 	a, b := wire.StoreID{ID: wire.NewID()}, wire.StoreID{ID: wire.NewID()}
-	file := "listen: localhost:1\nhttp: off\ndir: d\nreplaces: [" + a.String() + ", '" + b.String() + "']\nheartbeat: {interval: 1s}\nretention: {age: 720h, size: 100GiB}\nlog: {level: debug}\n"
+	file := "listen: localhost:1\nhttp: off\ndir: d\nreplaces: [" + a.String() + ", '" + b.String() + "']\nheartbeat: {interval: 1s}\ntls: {names: [centre.example, 10.0.0.1], certificate_life: 20s}\nretention: {age: 720h, size: 100GiB}\nlog: {level: debug}\n"
 	got, err := ParseCollector("c.yaml", []byte(file), env(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Collector{
 		Listen: "localhost:1", Dir: "d", Replaces: Replaces{Stores: []wire.StoreID{a, b}},
-		Heartbeat: time.Second, Retention: Retention{720 * time.Hour, 100 << 30}, Log: Log{Level: -4, Format: LogAuto},
+		Heartbeat: time.Second, Retention: Retention{720 * time.Hour, 100 << 30},
+		Authority: Authority{[]string{"centre.example", "10.0.0.1"}, 20 * time.Second}, Log: Log{Level: -4, Format: LogAuto},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -99,7 +102,7 @@ func TestCollectorEveryKey(t *testing.T) {
 
 func TestEmptyFilesAreTheDefaults(t *testing.T) {
 	for _, file := range []string{"", "\n", "# nothing\n", "---\n", "log:\nheartbeat:\n"} {
-		if got, err := ParseAgent("a", []byte(file), env(nil), false); err != nil || !reflect.DeepEqual(got, DefaultAgent()) {
+		if got, err := ParseAgent("a", []byte(file), env(nil)); err != nil || !reflect.DeepEqual(got, DefaultAgent()) {
 			t.Errorf("agent %q: %+v, %v", file, got, err)
 		}
 		if got, err := ParseCollector("c", []byte(file), env(nil)); err != nil || !reflect.DeepEqual(got, DefaultCollector()) {
@@ -111,7 +114,7 @@ func TestEmptyFilesAreTheDefaults(t *testing.T) {
 // Scalars are text: what YAML would make of them does not matter.
 func TestScalarsAreText(t *testing.T) {
 	for _, id := range []string{"007", "1e3", "true", "0x1F", `"7"`, "'7'", "1.50", "2026-01-01"} {
-		got, err := ParseAgent("a", []byte("id: "+id), env(nil), false)
+		got, err := ParseAgent("a", []byte("id: "+id), env(nil))
 		if err != nil || got.ID != strings.Trim(id, `"'`) {
 			t.Errorf("id: %s gave %q, %v", id, got.ID, err)
 		}
@@ -121,20 +124,42 @@ func TestScalarsAreText(t *testing.T) {
 // A small max alone is not below a default min.
 func TestReconnectMaxAlone(t *testing.T) {
 	for text, want := range map[string]time.Duration{"100ms": 100 * time.Millisecond, "5s": 500 * time.Millisecond} {
-		got, err := ParseAgent("a", []byte("reconnect: {max: "+text+"}"), env(nil), false)
+		got, err := ParseAgent("a", []byte("reconnect: {max: "+text+"}"), env(nil))
 		if err != nil || got.Reconnect.Min != want {
 			t.Errorf("max %s gives min %s, %v; want %s", text, got.Reconnect.Min, err, want)
 		}
 	}
 }
 
-func TestRemoteCollectorNeedsLeave(t *testing.T) {
-	const file = "collectors: [centre.example:4717]"
-	if _, err := ParseAgent("a", []byte(file), env(nil), false); err == nil || !strings.Contains(err.Error(), "--insecure-plaintext") {
-		t.Errorf("a collector off the loopback: %v", err)
+func TestPlaintextExcludesTLS(t *testing.T) {
+	files := "ca: a, cert: b, key: c"
+	for text, want := range map[string]string{
+		"insecure_plaintext: true":                        "",
+		"insecure_plaintext: false\ntls: {" + files + "}": "",
+		"insecure_plaintext: true\ntls: {" + files + "}":  "x:2:6: tls: insecure_plaintext is set as well",
+		"tls: {" + files + "}\ninsecure_plaintext: true":  "x:1:6: tls: insecure_plaintext is set as well",
+		"tls: {ca: a, cert: b}":                           "give all of ca, cert and key",
+		"tls: {key: c}":                                   "give all of ca, cert and key",
+		"insecure_plaintext: yes":                         "want true or false",
+		"tls: {cert: ''}":                                 "is empty",
+		"tls: {certs: b}":                                 "did you mean cert?",
+		"tls: {" + files + "}\ntls: {" + files + "}":      "given twice",
+	} {
+		if _, err := ParseAgent("x", []byte(text), env(nil)); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("agent %q: %v, want %q", text, err, want)
+		}
+		if _, err := ParseCollector("x", []byte(text), env(nil)); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("collector %q: %v, want %q", text, err, want)
+		}
 	}
-	if _, err := ParseAgent("a", []byte(file), env(nil), true); err != nil {
-		t.Errorf("with leave: %v", err)
+	for _, text := range []string{"tls: {names: ['a b']}", "tls: {names: ['']}", "tls: {names: ['host:1']}", "tls: {certificate_life: 1s}", "tls: {certificate_life: 400d}"} {
+		if _, err := ParseCollector("x", []byte(text), env(nil)); err == nil {
+			t.Errorf("collector %q has no error", text)
+		}
+	}
+	c := Collector{HTTP: "0.0.0.0:1", Plaintext: true}
+	if c.Check() == nil {
+		t.Error("pages for other machines in the clear have no error")
 	}
 }
 
@@ -153,7 +178,7 @@ func TestProblemsGolden(t *testing.T) {
 			if strings.HasPrefix(filepath.Base(path), "collector") {
 				_, err = ParseCollector("collector.yaml", data, env(nil))
 			} else {
-				_, err = ParseAgent("agent.yaml", data, env(nil), false)
+				_, err = ParseAgent("agent.yaml", data, env(nil))
 			}
 			var problems Problems
 			if !errors.As(err, &problems) {
@@ -184,7 +209,7 @@ func TestLoad(t *testing.T) {
 	if err := os.WriteFile(path, []byte("id: ${FIELDPOST_TEST_ID}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := LoadAgent(path, false); err != nil || got.ID != "pump-9" {
+	if got, err := LoadAgent(path); err != nil || got.ID != "pump-9" {
 		t.Errorf("LoadAgent: %+v, %v", got, err)
 	}
 	if err := os.WriteFile(path, make([]byte, MaxFile+1), 0o600); err != nil {
@@ -192,7 +217,7 @@ func TestLoad(t *testing.T) {
 	}
 	for _, path := range []string{dir, path, filepath.Join(dir, "missing.yaml")} {
 		var problems Problems
-		if _, err := LoadAgent(path, false); !errors.As(err, &problems) || problems[0].File != path {
+		if _, err := LoadAgent(path); !errors.As(err, &problems) || problems[0].File != path {
 			t.Errorf("LoadAgent(%s): %v", path, err)
 		}
 		if _, err := LoadCollector(path); !errors.As(err, &problems) || problems[0].File != path {
@@ -216,7 +241,7 @@ func FuzzParse(f *testing.F) {
 	vars := env(map[string]string{"A": "${B}", "B": ": ["})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, parse := range []func() error{
-			func() error { _, err := ParseAgent("f", data, vars, false); return err },
+			func() error { _, err := ParseAgent("f", data, vars); return err },
 			func() error { _, err := ParseCollector("f", data, vars); return err },
 		} {
 			err := parse()

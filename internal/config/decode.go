@@ -23,6 +23,7 @@ type decoder struct {
 	lines    []string
 	env      Lookup
 	problems Problems
+	later    []func() // checks of what may be given further down
 }
 
 // field takes the value at a key, or notes what is wrong with it. path names the

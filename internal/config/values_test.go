@@ -87,18 +87,20 @@ func TestExpand(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
-	for _, ok := range []string{"127.0.0.1:4717", "127.9.9.9:1", "[::1]:4717", "localhost:65535", "LOCALHOST:1", "127.0.0.1:0"} {
+	for _, ok := range []string{"127.0.0.1:4717", "127.9.9.9:1", "[::1]:4717", "localhost:65535", "LOCALHOST:1", "127.0.0.1:0", ":4717", "0.0.0.0:4717", "[::]:1", "192.168.1.1:4717", "example.org:4717"} {
 		if _, err := ParseListenAddress(ok); err != nil {
 			t.Errorf("listen on %s: %v", ok, err)
 		}
 	}
-	for _, bad := range []string{"", ":4717", "0.0.0.0:4717", "[::]:1", "192.168.1.1:4717", "example.org:4717", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:x", "local host:1", "127.0.0.1.:1"} {
+	for _, bad := range []string{"", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:x", "local host:1"} {
 		if _, err := ParseListenAddress(bad); err == nil {
 			t.Errorf("listen on %q has no error", bad)
 		}
 	}
-	if _, err := ParseCollectorAddress("127.0.0.1:0", false); err == nil {
-		t.Error("a collector at port 0 has no error")
+	for _, bad := range []string{"127.0.0.1:0", ":4717"} {
+		if _, err := ParseCollectorAddress(bad); err == nil {
+			t.Errorf("a collector at %s has no error", bad)
+		}
 	}
 	if s, err := ParseHTTPAddress("off"); s != "" || err != nil {
 		t.Errorf("http off: %q, %v", s, err)

@@ -109,7 +109,7 @@ func freePort(t *testing.T) string {
 // startCollector starts the collector and waits until it listens.
 func (s *site) startCollector() {
 	s.t.Helper()
-	args := append([]string{"run", "--dir", s.collectorDir, "--listen", s.listen, "--http", freePort(s.t), "--config", s.config("collector")}, s.collectorArgs...)
+	args := append([]string{"run", "--dir", s.collectorDir, "--insecure-plaintext", "--listen", s.listen, "--http", freePort(s.t), "--config", s.config("collector")}, s.collectorArgs...)
 	s.collector = launch(s.t, s.env, nil, "collector", s.b.collector, args...)
 	s.eventually("the collector listens", func() bool {
 		c, err := net.Dial("tcp", s.listen)
@@ -148,7 +148,7 @@ func (s *site) config(of string) string {
 // startAgent starts the daemon and waits until it takes messages.
 func (s *site) startAgent() {
 	s.t.Helper()
-	s.agent = launch(s.t, s.env, nil, "agent", s.b.agent, "run", "--stay", "--id", agentID,
+	s.agent = launch(s.t, s.env, nil, "agent", s.b.agent, "run", "--stay", "--insecure-plaintext", "--id", agentID,
 		"--dir", s.agentDir, "--collector", s.link.Addr(), "--config", s.config("agent"))
 	s.eventually("the agent answers", func() bool {
 		_, err := s.liveStatus()

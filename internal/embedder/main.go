@@ -14,7 +14,7 @@ import (
 
 func main() {
 	ctx := context.Background()
-	a, err := agent.Open(ctx, agent.Config{ID: "pump-7", Dir: os.Args[1], Collectors: os.Args[2:]})
+	a, err := agent.Open(ctx, agent.Config{ID: "pump-7", Dir: os.Args[1], Collectors: os.Args[2:], InsecurePlaintext: true})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -21,13 +21,15 @@ var may = map[string][]string{
 	"internal/sabotage": nil,
 	"internal/lanes":    {"wire"},
 	"internal/carry":    {"wire"},
+	"internal/pki":      {"wire", "internal/durable"},
 
 	"queue":     {"wire", "internal/boot", "internal/durable", "internal/sabotage"},
 	"transport": {"wire", "heartbeat"},
-	"agent":     {"transport", "queue", "wire", "internal/carry", "internal/durable", "internal/lanes"},
+	"agent":     {"transport", "queue", "wire", "internal/carry", "internal/durable", "internal/lanes", "internal/pki"},
 
-	"collector":           {"wire", "heartbeat", "internal/carry", "internal/sabotage"},
+	"collector":           {"wire", "heartbeat", "internal/carry", "internal/pki", "internal/sabotage"},
 	"collector/ledger":    {"wire", "internal/sabotage"},
+	"collector/enroll":    {"collector", "wire", "internal/pki"},
 	"collector/journal":   {"collector", "collector/ledger", "wire", "internal/durable", "internal/sabotage"},
 	"collector/storetest": {"collector", "collector/ledger", "wire"},
 }

@@ -33,6 +33,7 @@ func (o *orders) agent() error {
 	}
 	if o.Collector != "" {
 		cfg.Collectors = []string{o.Collector}
+		cfg.InsecurePlaintext = true
 	}
 	a, err := agent.Open(context.Background(), cfg)
 	if err != nil {

@@ -27,7 +27,7 @@ func (o *orders) collector() error {
 		return err
 	}
 	say("open")
-	srv, err := collector.New(collector.Config{Store: j, Logger: log})
+	srv, err := collector.New(collector.Config{InsecurePlaintext: true, Store: j, Logger: log})
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ type site struct {
 
 func (s *site) config(id, dir string) agent.Config {
 	return agent.Config{
-		ID: id, Dir: dir, Collectors: []string{"collector:0"}, Dial: s.dial, Logger: slog.New(slog.DiscardHandler),
+		ID: id, Dir: dir, Collectors: []string{"collector:0"}, InsecurePlaintext: true, Dial: s.dial, Logger: slog.New(slog.DiscardHandler),
 		Lanes:     map[string]agent.LaneConfig{"bulk": {SegmentSize: 64 << 10}, string(wire.DefaultLane): {SegmentSize: 64 << 10}},
 		Reconnect: agent.Reconnect{Min: 2 * time.Millisecond, Max: 10 * time.Millisecond},
 	}
