@@ -4,7 +4,7 @@
 //	a, err := agent.Open(ctx, agent.Config{
 //		ID:         "pump-7",
 //		Dir:        "/var/lib/pump/outbox",
-//		Collectors: []string{"127.0.0.1:4717"},
+//		Collectors: []string{"collector.example.com:4717"},
 //	})
 //	if err != nil {
 //		return err
@@ -35,6 +35,12 @@
 // holds within a lane, not between lanes. A lane may have limits, and
 // [LaneConfig.Overflow] says what happens beyond them: what is dropped leaves a
 // tombstone, which travels in its place.
+//
+// # The link is encrypted
+//
+// It needs a certificate: [Enroll] gets one for the folder with a token of the
+// collector, and the agent renews it; or [Config.TLS] names files. Until there is
+// one, messages are kept, and the link's state is not-enrolled.
 //
 // # What it does not do
 //

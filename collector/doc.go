@@ -47,8 +47,8 @@
 // # What it does not
 //
 // It keeps no protocol state beside its links, so several servers may be doors
-// to one store. It does not tell two peers apart that claim one agent id: there
-// is no authentication yet, so listen on loopback. It writes nothing to disk;
+// to one store. It tells peers apart by their certificates, and with
+// [Config.InsecurePlaintext] not at all. It writes nothing to disk;
 // durability is the store's.
 //
 // # File map
@@ -57,6 +57,7 @@
 // link, hello.go its handshake, receive.go its frames, stream.go puts batches
 // together, pending.go is what waits for the store and how it is answered,
 // output.go and input.go are the two ends of the wire, budget.go shares the
-// memory. agents.go judges who is alive, status.go says it, refusal.go is how
+// memory. secure.go is TLS and who may speak for whom, enroll.go gives certificates,
+// door.go limits strangers. agents.go judges who is alive, status.go says it, refusal.go is how
 // strangers are answered and logged.
 package collector

@@ -51,6 +51,9 @@ func (s *settings) render() ([]byte, error) {
 	if len(s.addresses) > 0 {
 		keys = append(keys, yaml.MapItem{Key: "collectors", Value: s.addresses})
 	}
+	if s.insecure {
+		keys = append(keys, yaml.MapItem{Key: "insecure_plaintext", Value: true})
+	}
 	if log := s.log.Keys(); log != nil {
 		keys = append(keys, yaml.MapItem{Key: "log", Value: log})
 	}

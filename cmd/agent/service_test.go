@@ -25,7 +25,7 @@ func TestServiceConfiguration(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := config.ParseAgent("agent.yaml", text, func(string) (string, bool) { return "", false }, false)
+		c, err := config.ParseAgent("agent.yaml", text, func(string) (string, bool) { return "", false })
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}

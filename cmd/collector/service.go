@@ -58,6 +58,9 @@ func (s *settings) render() ([]byte, error) {
 	if len(replaces) > 0 {
 		keys = append(keys, yaml.MapItem{Key: "replaces", Value: replaces})
 	}
+	if s.insecure {
+		keys = append(keys, yaml.MapItem{Key: "insecure_plaintext", Value: true})
+	}
 	if log := s.log.Keys(); log != nil {
 		keys = append(keys, yaml.MapItem{Key: "log", Value: log})
 	}
