@@ -26,6 +26,7 @@ type change struct {
 	gone    []segment             // files that nobody needs once this is committed
 	silent  bool                  // shows readers nothing new
 	fresh   bool                  // had better go into a new segment
+	sure    int                   // so many of the queue's certain spans are in the state
 	late    uint64                // numbers given up that a store has, as its acks show
 	spares  bool                  // the ballast: can wait for room
 }

@@ -100,10 +100,16 @@ func (q *Queue) calm() {
 // certify commits that the tombstones of a range are what the store gets.
 func (q *Queue) certify(from, to wire.Seq) error {
 	return q.do(context.Background(), func(c *change) (bool, error) {
-		n := c.state.reclaim(from, to, open, certain) + c.state.reclaim(from, to, void, certain)
+		n := c.state.certify(from, to)
 		c.drops, c.silent = c.drops || n > 0, true
 		return n > 0, nil
 	})
+}
+
+// certify makes the tombstones of a range certain. It returns how many numbers were
+// not.
+func (s *state) certify(from, to wire.Seq) uint64 {
+	return s.reclaim(from, to, open, certain) + s.reclaim(from, to, void, certain)
 }
 
 // reclaim gives tombstones of a range that have the claim was another one, and

@@ -229,6 +229,33 @@ func TestRule8CountsAreTheStoresInRandomHistories(t *testing.T) {
 	}
 }
 
+// A disk that takes nothing keeps no tombstone from going out, and the counts right.
+func TestRule8CountsAreTheStoresAfterAFailingDisk(t *testing.T) {
+	k := &line{lane: openLane(t)}
+	k.large(1, 4)
+	k.connect()
+	k.send() // lost
+	k.send()
+	k.receive(true)
+	k.receive(false)
+	k.heed() // goes back to 1
+	k.send()
+	k.send()
+	k.drop(1, 4)
+	k.connect() // cut off before any of it got there
+	k.faults.fail(beforeCommit, errRoom, errRoom, errRoom)
+	if !k.send() {
+		t.Fatal("the tombstone does not go out")
+	}
+	k.faults.disarm()
+	k.receive(false)
+	k.heed()
+	k.settle()
+	if got := k.Stats().Dropped[wire.ReasonOverflow]; got != 4 {
+		t.Errorf("%d are dropped, want 4", got)
+	}
+}
+
 // The same with a lane whose limit drops while the link sends.
 func TestRule8CountsAreTheStoresUnderLoad(t *testing.T) {
 	k := &line{lane: openLane(t, func(c *Config) { c.MaxMessages, c.Overflow = 20, DropOldest })}

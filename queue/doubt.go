@@ -55,5 +55,5 @@ func (q *Queue) retry() {
 		return
 	}
 	q.stuck = nil
-	q.log.Info("what was uncertain is stored", "from", c.first(), "to", c.state.next-1)
+	q.log.Info("what was uncertain is stored", "messages", c.state.next-c.first(), "next", c.state.next)
 }

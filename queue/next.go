@@ -39,7 +39,10 @@ func (q *Queue) Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, bool, error) {
 				if err == nil {
 					continue
 				}
-				q.log.Debug("the count of what was dropped may be wrong", "from", n, "to", e.To, "error", err)
+				// A disk that takes nothing must not keep the lane from draining.
+				q.mu.Lock()
+				q.sure = append(q.sure, span{n, e.To})
+				q.mu.Unlock()
 			}
 			if e.Time = cmpTime(e.Time); !q.handOut(&e, burials) {
 				continue

@@ -107,6 +107,7 @@ type Queue struct {
 	handed       wire.Seq // what is above it has certainly not reached the store as data
 	burying      span     // of the change that is being committed: numbers that get a tombstone
 	burials      uint64   // drops begun
+	sure         []span   // of tombstones that are certain, which is not yet committed
 	versions     uint64   // the highest of a checkpoint
 	closing      bool
 	failing      error // why the lane accepts nothing at the moment

@@ -121,16 +121,20 @@ func (q *Queue) nextOp() *op {
 func (q *Queue) begin() *change {
 	q.mu.Lock()
 	c := &change{state: q.shown}
-	pending := q.pending
+	pending, sure := q.pending, q.sure
 	q.mu.Unlock()
 	c.state.clean = false
 	c.state.age = q.clock.now()
 	c.state.commit, c.state.letter = c.state.next, c.state.dead
+	for _, s := range sure {
+		c.drops = c.state.certify(s.from, s.to) > 0 || c.drops
+	}
+	c.sure = len(sure)
 	if pending.upto > 0 {
 		was := c.state.acked()
 		c.state.ack(pending.store, pending.upto)
 		c.late = c.state.reclaim(was+1, c.state.acked(), open, void)
-		c.drops = c.late > 0
+		c.drops = c.drops || c.late > 0
 	}
 	return c
 }
@@ -359,6 +363,7 @@ func (q *Queue) publish(c *change) {
 	q.mu.Lock()
 	q.shown, q.used = c.state, used
 	q.buried()
+	q.sure = q.sure[c.sure:]
 	q.tellRoom()
 	q.commits++
 	q.recent.add(c.blocks)
