@@ -49,6 +49,9 @@ type door struct {
 	stop   context.CancelFunc
 	joined chan struct{}
 	store  *slowStore
+
+	server  *collector.Server
+	imports sync.WaitGroup // that go on beside the schedule
 }
 
 // open opens the store. If its disk is failing that may be refused.
@@ -97,7 +100,7 @@ func (c *center) start() error {
 		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d := &door{stop: stop, joined: make(chan struct{}), store: slow}
+	d := &door{stop: stop, joined: make(chan struct{}), store: slow, server: s}
 	go func() {
 		defer close(d.joined)
 		var reader sync.WaitGroup
@@ -113,6 +116,7 @@ func (c *center) start() error {
 
 // stop ends the collector in good order.
 func (c *center) stop() error {
+	c.door.imports.Wait()
 	c.door.stop()
 	<-c.door.joined
 	c.door = nil
@@ -251,6 +255,7 @@ func (c *center) setBack() error {
 func (c *center) give() (*contents, error) {
 	c.w.healDisks()
 	if c.door != nil {
+		c.door.imports.Wait()
 		c.door.stop()
 		<-c.door.joined
 		c.door = nil

@@ -12,7 +12,9 @@
 // What may happen: links are cut, stalled, half open, one-way, slow; processes are
 // restarted and killed; steps on either side's disk fail, once or for a while;
 // folders are put back and cloned; a journal is set back, a store replaced by
-// another. A kill is a copy: when every goroutine of the bubble is blocked, or, by
+// another. Sticks with carry files go from the machines to the center, in every
+// fourth schedule many, and their receipts back: late, twice, in any order, also
+// beside a link that delivers the same. A kill is a copy: when every goroutine of the bubble is blocked, or, by
 // a hook of package durable, between two steps on the disk, the folder is copied as
 // it is; the old process is cut off for ever, and what it answers from then on
 // counts as uncertain; a new one opens the copy.

@@ -91,6 +91,12 @@ var events = []event{
 	{"folder is copied", 2, func(w *world, m *machine) error { return m.save() }},
 	{"folder is restored", 2, func(w *world, m *machine) error { return m.restore() }},
 	{"folder is cloned", 1, func(w *world, m *machine) error { return m.clone() }},
+	{"a stick is written", 1, func(w *world, m *machine) error { return m.export() }},
+	{"a stick is imported", 1, func(w *world, m *machine) error { return w.center.carryIn(m) }},
+	{"a stick's receipt is taken", 1, func(w *world, m *machine) error { return m.settle() }},
+	{"a stick goes round", 1, func(w *world, m *machine) error {
+		return errors.Join(m.export(), w.center.carryIn(m), m.settle())
+	}},
 	{"store is copied", 1, func(w *world, m *machine) error { return w.center.save() }},
 	{"store is set back", 3, func(w *world, m *machine) error { return w.center.setBack() }},
 	{"store is replaced", 1, func(w *world, m *machine) error { return w.center.replace() }},
@@ -122,8 +128,12 @@ func (w *world) play() error {
 	p := []int{20, 50, 100}[w.r.IntN(3)]
 	var menu []event
 	for _, e := range events {
+		weight := e.weight
+		if w.sneaker && strings.HasPrefix(e.name, "a stick") {
+			weight *= 15
+		}
 		if e.name == "heal" || w.r.IntN(100) < p {
-			for range e.weight {
+			for range weight {
 				menu = append(menu, e)
 			}
 		}

@@ -63,7 +63,10 @@ func transaction[T any](s *slowStore, f func() (T, error)) (T, error) {
 
 // outcome notes whether the store's disk fails.
 func (s *slowStore) outcome(err error) {
-	for _, protocol := range []error{collector.ErrFenced, collector.ErrUnknown, collector.ErrConflict, context.Canceled, context.DeadlineExceeded} {
+	if errors.Is(err, collector.ErrMoved) {
+		s.w.saw("carry: a session learns that a stick has brought more than it knows")
+	}
+	for _, protocol := range []error{collector.ErrFenced, collector.ErrUnknown, collector.ErrConflict, collector.ErrMoved, collector.ErrGap, collector.ErrMemory, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, protocol) {
 			return
 		}

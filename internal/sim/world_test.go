@@ -36,6 +36,7 @@ type world struct {
 	begin    time.Time
 	tally    oracle.Tally // of a verdict that is good
 	policy   policy
+	sneaker  bool          // many sticks go round
 	real     time.Duration // when it began, on the machine's own clock
 
 	mu     sync.Mutex
@@ -43,6 +44,7 @@ type world struct {
 	alive  map[wire.Instance]*life
 	owner  map[[2]string]*life // by lane and incarnation, of those that are known
 	sent   []*attempt
+	sticks []*stick
 	events []string
 	seen   map[string]int // what happened, by what the product showed
 	faults []string       // what must not happen
@@ -51,6 +53,7 @@ type world struct {
 func newWorld(seed uint64, dir string) *world {
 	w := &world{r: rand.New(rand.NewPCG(seed, 1)), dir: dir, alive: map[wire.Instance]*life{}, owner: map[[2]string]*life{}, real: boot.Since(), seen: map[string]int{}, begin: time.Now()}
 	w.policy = drawPolicy(seed, w.r)
+	w.sneaker = seed%4 == 2
 	w.center = &center{w: w, files: seed%3 == 0, disk: newDisk(w, "collector")}
 	if w.center.files {
 		w.center.age = drawAge(w.r)
