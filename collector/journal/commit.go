@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -268,7 +269,9 @@ func (j *Journal) store(g *group) error {
 			err = j.create(g)
 		}
 		if err == nil {
-			if first != nil {
+			if errors.Is(first, errChanged) {
+				j.log.Error("what the collector knows is whole and goes on in a new segment; stored messages may be gone, audit says which", "segment", segmentPath(j.opts.Dir, j.tail.ordinal), "cause", first)
+			} else if first != nil {
 				j.log.Warn("a commit failed and was written again into a new segment", "segment", segmentPath(j.opts.Dir, j.tail.ordinal), "cause", first)
 			}
 			return nil
@@ -292,10 +295,16 @@ func (j *Journal) abandon() {
 
 // extend appends a group to the newest segment.
 func (j *Journal) extend(g *group) error {
+	if err := j.long(); err != nil {
+		return err
+	}
 	if _, err := j.file.WriteAt(g.buf, j.tail.length); err != nil {
 		return err
 	}
 	if err := j.syncFile(j.file); err != nil {
+		return err
+	}
+	if err := inPlace(j.file, segmentPath(j.opts.Dir, j.tail.ordinal)); err != nil {
 		return err
 	}
 	t := j.tail
@@ -316,6 +325,9 @@ func (j *Journal) syncFile(f file) error {
 
 // advance makes what was just synced the end of the journal, for readers first.
 func (j *Journal) advance(t mark, added *extent) error {
+	if err := j.marked(); err != nil {
+		return fmt.Errorf("mark what is synced: %w", err)
+	}
 	if _, err := j.markFile.WriteAt(t.append(make([]byte, 0, markSize)), 0); err != nil {
 		return fmt.Errorf("mark what is synced: %w", err)
 	}

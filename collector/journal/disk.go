@@ -27,6 +27,7 @@ type file interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
+	stat() (os.FileInfo, error)
 	sync() error
 }
 
@@ -40,6 +41,8 @@ func (f osFile) WriteAt(b []byte, at int64) (int, error) {
 	}
 	return f.File.WriteAt(b, at)
 }
+
+func (f osFile) stat() (os.FileInfo, error) { return f.Stat() }
 
 func (f osFile) sync() error {
 	if err := durable.Ahead(durable.Sync, f.Name()); err != nil {

@@ -74,7 +74,7 @@ type Journal struct {
 	identity identityFile
 	seed     uint32
 	reader   *Reader
-	lock     *os.File
+	dir      os.FileInfo   // the folder's
 	wake     chan struct{} // something waits
 	stop     chan struct{} // closed by Close
 	done     chan struct{} // closed by the writer when it has ended
@@ -82,6 +82,7 @@ type Journal struct {
 	// Owned by the writer.
 	file     file      // of the newest segment; nil: it is full of doubt, the next commit makes a new one
 	markFile file      // of the mark
+	lock     *os.File  // of the folder
 	tail     mark      // the last good commit
 	ordinal  uint64    // the highest that was ever tried
 	carry    *carry    // set until the first segment is made after a crash
@@ -150,7 +151,7 @@ func Open(o Options) (*Journal, error) {
 		if j.markFile != nil {
 			j.markFile.Close()
 		}
-		lock.Close()
+		j.lock.Close()
 		return nil, fmt.Errorf("open the journal in %s: %w", o.Dir, err)
 	}
 	go j.write() // Close waits for it
@@ -159,6 +160,10 @@ func Open(o Options) (*Journal, error) {
 
 func (j *Journal) open() error {
 	dir := j.opts.Dir
+	var err error
+	if j.dir, err = os.Stat(dir); err != nil {
+		return err
+	}
 	if err := removeTemps(j.disk, dir); err != nil {
 		return err
 	}

@@ -15,6 +15,9 @@ import (
 // create makes a new segment that holds a group, or none if g is nil, behind a
 // snapshot of all that came before it.
 func (j *Journal) create(g *group) error {
+	if err := j.home(); err != nil {
+		return fmt.Errorf("new segment: %w", err)
+	}
 	j.ordinal++          // never used again, whatever becomes of the file
 	j.look = time.Time{} // there may be too much now
 	state, body := j.state, []byte(nil)

@@ -209,6 +209,9 @@ func (w *walk) start(extents []extent) (int, error) {
 	if w.at.index == 0 {
 		i := 0
 		for i < len(extents) && extents[i].missing {
+			if !w.removed(&extents[i]) {
+				w.damaged(extents[i].path, 0, extents[i].headErr)
+			}
 			i++ // older ones are gone; the rest begins here
 		}
 		return i, nil
