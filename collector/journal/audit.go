@@ -151,7 +151,7 @@ func (a *auditor) extent(e *extent, limit uint64) error {
 	if e.missing {
 		return nil
 	}
-	f, err := os.Open(e.path)
+	f, err := openReading(e.path, true)
 	if errors.Is(err, os.ErrNotExist) && a.reader.removed(e) {
 		return fmt.Errorf("%w: %s", ErrRemoved, name)
 	}

@@ -142,7 +142,7 @@ func (b *backup) copy() error {
 
 // segment copies the part of a segment that counts.
 func (b *backup) segment(e *extent, total int64) error {
-	from, err := os.Open(e.path)
+	from, err := openReading(e.path, true)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && (e.missing || b.reader.removed(e)):
 		return nil // gone: if not by retention, Verify says so

@@ -30,6 +30,23 @@ func (f *identityFile) identity() collector.Identity {
 	return collector.Identity{ID: f.Store, Replaces: slices.Clone(f.Replaces), ReplacesAny: f.ReplacesAny}
 }
 
+// errIdentity marks a store.json that says nothing.
+var errIdentity = errors.New("the store's identity is damaged")
+
+// idOf returns the store id that most of a folder's segments have, false if none
+// can be read.
+func idOf(dir string, ordinals []uint64) (id wire.StoreID, ok bool) {
+	votes := map[wire.StoreID]int{}
+	for _, n := range ordinals {
+		if h, err := readHead(segmentPath(dir, n)); err == nil {
+			if votes[h.store]++; votes[h.store] >= votes[id] {
+				id, ok = h.store, true
+			}
+		}
+	}
+	return id, ok
+}
+
 // readIdentity reads store.json. fs.ErrNotExist: there is none.
 func readIdentity(dir string) (f identityFile, err error) {
 	path := filepath.Join(dir, identityName)
@@ -38,34 +55,43 @@ func readIdentity(dir string) (f identityFile, err error) {
 		return f, err
 	}
 	if err := json.Unmarshal(b, &f); err != nil {
-		return f, fmt.Errorf("%s: %w", path, err)
+		return f, fmt.Errorf("%w: %s: %w", errIdentity, path, err)
 	}
 	switch {
 	case f.Format < 1 || f.Format > formatVersion:
 		return f, fmt.Errorf("%s: format %d, this program knows formats up to %d: use the program that wrote it, or a newer one", path, f.Format, formatVersion)
 	case f.Store.IsZero():
-		return f, fmt.Errorf("%s: has no store id", path)
+		return f, fmt.Errorf("%w: %s has no store id", errIdentity, path)
 	}
 	return f, nil
 }
 
 // openIdentity reads or makes the folder's identity and notes what it replaces.
-// Without store.json the id is that of the newest segment whose head is good.
+// Without a good store.json the id is that of the segments; a damaged one is kept
+// beside the new one.
 func openIdentity(o *Options, d disk, ordinals []uint64) (identityFile, error) {
 	f, err := readIdentity(o.Dir)
 	changed := false
-	if errors.Is(err, os.ErrNotExist) {
-		changed = true
-		f = identityFile{Format: formatVersion, Store: wire.StoreID{ID: wire.NewID()}, Created: time.Now().UTC().Truncate(time.Second)}
-		for _, n := range slices.Backward(ordinals) {
-			if h, err := readHead(segmentPath(o.Dir, n)); err == nil {
-				f.Store = h.store
-				o.Logger.Warn("the store's identity was lost and is taken from its newest segment; what it replaces is not known any more",
-					"file", filepath.Join(o.Dir, identityName), "store", f.Store)
-				break
+	path := filepath.Join(o.Dir, identityName)
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, errIdentity):
+		id, known := idOf(o.Dir, ordinals)
+		if !known && errors.Is(err, errIdentity) {
+			return f, fmt.Errorf("%w; no segment tells which store this is: restore it from a backup", err)
+		}
+		if errors.Is(err, errIdentity) {
+			if err := d.rename(path, free(path+damagedSuffix)); err != nil {
+				return f, err
 			}
 		}
-	} else if err != nil {
+		changed = true
+		f = identityFile{Format: formatVersion, Store: wire.StoreID{ID: wire.NewID()}, Created: time.Now().UTC().Truncate(time.Second)}
+		if known {
+			f.Store = id
+			o.Logger.Warn("the store's identity was lost and is taken from its segments; what it replaces is not known any more: if it replaced other stores, say --replaces again",
+				"file", path, "store", f.Store)
+		}
+	case err != nil:
 		return f, err
 	}
 	if f.Format != formatVersion {
@@ -86,5 +112,5 @@ func openIdentity(o *Options, d disk, ordinals []uint64) (identityFile, error) {
 	if err != nil {
 		return f, err
 	}
-	return f, replaceFile(d, o.Dir, filepath.Join(o.Dir, identityName), append(b, '\n'))
+	return f, replaceFile(d, o.Dir, path, append(b, '\n'))
 }

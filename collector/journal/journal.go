@@ -28,6 +28,10 @@ var (
 	ErrRemoved = errors.New("retention removed segments while they were read; begin again")
 	// ErrExists is returned by Backup for a place that is taken.
 	ErrExists = errors.New("a backup needs a folder that is not there or is empty")
+	// ErrMemory is returned by Open for a journal of which nothing tells any more how
+	// far its streams go. A store that went on without that would take again what it
+	// has.
+	ErrMemory = errors.New("the journal's memory is lost")
 	// ErrCursor is returned for a cursor that this journal did not give, or whose
 	// place it does not hold any more.
 	ErrCursor = errors.New("the cursor does not point into this journal")
@@ -175,6 +179,16 @@ func (j *Journal) open() error {
 		return err
 	}
 	j.seed = seed(j.identity.Store)
+	moved, err := arrange(j.disk, dir, j.identity.Store)
+	for _, what := range moved {
+		j.log.Error("a segment stood under another one's name, or was another store's", "dir", dir, "moved", what)
+	}
+	if err != nil {
+		return err
+	}
+	if ordinals, err = listSegments(dir); err != nil {
+		return err
+	}
 	if j.removed, err = readRemoval(dir, j.identity.Store); err != nil {
 		j.log.Error("what retention has removed is not known any more; audit calls it damage", "error", err)
 	}

@@ -106,7 +106,7 @@ func (c *sparseCache) find(e *extent, seed uint32, agent wire.AgentID, s collect
 	if e.missing {
 		return 0, false, nil
 	}
-	f, err := os.Open(e.path)
+	f, err := openReading(e.path, true)
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, false, nil // retention has taken it meanwhile
 	}
@@ -140,7 +140,7 @@ func (c *sparseCache) find(e *extent, seed uint32, agent wire.AgentID, s collect
 
 // locate returns where to begin to look for number n, 0 if the segment has only
 // later numbers of the stream or none.
-func (c *sparseCache) locate(e *extent, f *os.File, seed uint32, tag uint64, n wire.Seq) (int64, error) {
+func (c *sparseCache) locate(e *extent, f *reading, seed uint32, tag uint64, n wire.Seq) (int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i := slices.IndexFunc(c.list, func(x *sparse) bool { return x.ordinal == e.ordinal })
@@ -168,7 +168,7 @@ func (c *sparseCache) locate(e *extent, f *os.File, seed uint32, tag uint64, n w
 }
 
 // extend indexes what was appended since the last time.
-func (x *sparse) extend(f *os.File, seed uint32, valid int64) error {
+func (x *sparse) extend(f *reading, seed uint32, valid int64) error {
 	s := newScanner(f, seed, x.upto, valid, x.last)
 	for s.next() {
 		if s.bad != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,7 +30,7 @@ type Reader struct {
 // not locked. ErrNone: there is no journal.
 func OpenReader(dir string) (*Reader, error) {
 	f, err := readIdentity(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errIdentity) {
 		return openWithoutIdentity(dir)
 	}
 	if err != nil {
@@ -46,10 +45,8 @@ func openWithoutIdentity(dir string) (*Reader, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read the journal in %s: %w", dir, err)
 	}
-	for i := len(ordinals) - 1; i >= 0; i-- {
-		if h, err := readHead(segmentPath(dir, ordinals[i])); err == nil {
-			return &Reader{dir: dir, identity: identityFile{Store: h.store}, heads: map[uint64]head{}}, nil
-		}
+	if id, ok := idOf(dir, ordinals); ok {
+		return &Reader{dir: dir, identity: identityFile{Store: id}, heads: map[uint64]head{}}, nil
 	}
 	return nil, fmt.Errorf("read the journal in %s: %w; a collector that runs with this folder makes one", dir, ErrNone)
 }
@@ -101,14 +98,14 @@ func (r *Reader) extentsAt(m mark, err error) ([]extent, removal, error) {
 		if newest == m.ordinal {
 			synced = m.length
 		}
-		t, err := findTail(segmentPath(r.dir, newest), r.identity.Store, synced)
+		t, err := findTail(segmentPath(r.dir, newest), r.identity.Store, synced, true)
 		if err != nil {
 			return nil, removal{}, err
 		}
 		valid = t.end
 	}
 	gone, _ := readRemoval(r.dir, r.identity.Store) // on an error what is gone counts as damaged
-	list, err := chain(r.dir, r.identity.Store, ordinals, newest, valid, gone.ordinal, r.head)
+	list, err := chain(r.dir, r.identity.Store, ordinals, newest, valid, gone.ordinal, r.head, true)
 	return list, gone, err
 }
 
@@ -243,7 +240,7 @@ func (w *walk) extent(e *extent) error {
 	if e.headErr != nil {
 		w.damaged(e.path, 0, e.headErr)
 	}
-	f, err := os.Open(e.path)
+	f, err := openReading(e.path, true)
 	if errors.Is(err, fs.ErrNotExist) && w.removed(e) {
 		return w.overtaken()
 	}
@@ -357,7 +354,7 @@ func (r *Reader) stateOf(ctx context.Context, extents []extent) (agents, error) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p := replayer{seed: seed(r.identity.Store)}
+	p := replayer{seed: seed(r.identity.Store), lossy: true}
 	if err := p.run(extents); err != nil {
 		return nil, fmt.Errorf("read the journal in %s: %w", r.dir, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 
 	"github.com/fieldpost/fieldpost/collector"
 )
@@ -35,11 +34,11 @@ func (j *Journal) recover(ordinals []uint64) error {
 	if merr == nil && m.ordinal == newest {
 		synced = m.length
 	}
-	t, err := findTail(segmentPath(dir, newest), j.identity.Store, synced)
+	t, err := findTail(segmentPath(dir, newest), j.identity.Store, synced, false)
 	if err != nil {
 		return err
 	}
-	if j.chain, err = chain(dir, j.identity.Store, ordinals, newest, t.end, j.removed.ordinal, readHead); err != nil {
+	if j.chain, err = chain(dir, j.identity.Store, ordinals, newest, t.end, j.removed.ordinal, readHead, false); err != nil {
 		return err
 	}
 	if t.end < synced {
@@ -96,6 +95,10 @@ func (j *Journal) replay(t *tail) (*carry, error) {
 	if err := r.run(j.chain); err != nil {
 		return nil, err
 	}
+	if !r.complete {
+		return nil, fmt.Errorf("%w: the head of %s is damaged, and no older segment is left that has it: restore that file from a backup; if there is none, collector repair begins a new store and keeps this one for reading",
+			ErrMemory, newest)
+	}
 	j.state = r.state
 	return c, nil
 }
@@ -103,21 +106,25 @@ func (j *Journal) replay(t *tail) (*carry, error) {
 // replayer builds the state that records say, from the newest good snapshot on.
 type replayer struct {
 	seed   uint32
+	lossy  bool // what the disk does not give is damage: for who only looks
 	state  agents
 	visit  func(path string, s *scanner, before summary) // nil or called before a record is applied
 	damage func(path string, off int64, cause error)     // nil or called for what is skipped
+
+	// The state began with a good snapshot, or with the journal's first record.
+	complete bool
 }
 
 // run replays the end of a chain. An error is a disk that cannot be read: where
 // the memory lies that is not damage, because a store that goes on without its
 // memory takes again what it has (rule 7).
 func (r *replayer) run(chain []extent) error {
-	r.state = agents{}
+	r.state, r.complete = agents{}, len(chain) == 0
 	from := len(chain)
 	for from > 0 {
 		from--
 		e := &chain[from]
-		if unreadable(e.headErr) {
+		if unreadable(e.headErr) && !r.lossy {
 			return e.headErr
 		}
 		if e.headErr != nil {
@@ -126,10 +133,10 @@ func (r *replayer) run(chain []extent) error {
 		}
 		m, err := readSnapshot(e.path, &e.head)
 		if err == nil {
-			r.state = m
+			r.state, r.complete = m, true
 			break
 		}
-		if unreadable(err) {
+		if unreadable(err) && !r.lossy {
 			return err
 		}
 		r.damaged(e.path, headSize, err)
@@ -152,7 +159,7 @@ func (r *replayer) extent(e *extent) error {
 	if e.missing {
 		return nil
 	}
-	f, err := os.Open(e.path)
+	f, err := openReading(e.path, r.lossy)
 	if err != nil {
 		return err
 	}
@@ -182,6 +189,7 @@ func (r *replayer) extent(e *extent) error {
 		if r.visit != nil {
 			r.visit(e.path, s, before)
 		}
+		r.complete = r.complete || s.rec.index == 1
 		last, before = s.rec.index, summary{}
 		if v, ok := ev.(*settled); ok {
 			v.complete()

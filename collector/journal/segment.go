@@ -36,7 +36,7 @@ func listSegments(dir string) ([]uint64, error) {
 
 // readHead reads the head of a segment without its snapshot.
 func readHead(path string) (head, error) {
-	f, err := os.Open(path)
+	f, err := openReading(path, false)
 	if err != nil {
 		return head{}, err
 	}
@@ -44,7 +44,7 @@ func readHead(path string) (head, error) {
 	return headOf(f, path)
 }
 
-func headOf(f *os.File, path string) (head, error) {
+func headOf(f io.ReaderAt, path string) (head, error) {
 	b := make([]byte, headSize)
 	n, err := f.ReadAt(b, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -67,7 +67,7 @@ func unreadable(err error) bool {
 
 // readSnapshot reads and verifies the snapshot of a segment.
 func readSnapshot(path string, h *head) (agents, error) {
-	f, err := os.Open(path)
+	f, err := openReading(path, false)
 	if err != nil {
 		return nil, err
 	}
@@ -117,8 +117,8 @@ func (e *extent) records() int64 {
 // no head names are void: their making failed, and nobody was told of them.
 //
 // Behind a damaged head the next lower segment follows, with all of its whole
-// commits. Segments up to removed do not count any more.
-func chain(dir string, store wire.StoreID, ordinals []uint64, newest uint64, valid int64, removed uint64, readHead func(string) (head, error)) ([]extent, error) {
+// commits. Segments up to removed do not count any more. lossy is as for a reading.
+func chain(dir string, store wire.StoreID, ordinals []uint64, newest uint64, valid int64, removed uint64, readHead func(string) (head, error), lossy bool) ([]extent, error) {
 	var out []extent
 	for newest > removed {
 		e := extent{ordinal: newest, path: segmentPath(dir, newest), valid: valid}
@@ -140,7 +140,7 @@ func chain(dir string, store wire.StoreID, ordinals []uint64, newest uint64, val
 			break
 		}
 		newest = ordinals[i-1]
-		t, err := findTail(segmentPath(dir, newest), store, 0)
+		t, err := findTail(segmentPath(dir, newest), store, 0, lossy)
 		if err != nil {
 			return nil, err
 		}
@@ -163,8 +163,8 @@ type tail struct {
 // findTail reads a segment and finds its torn tail: what lies behind the last
 // whole commit. Up to synced, which a mark vouches for, nothing is torn: what
 // cannot be read there is damage. So is what whole commits follow.
-func findTail(path string, store wire.StoreID, synced int64) (tail, error) {
-	f, err := os.Open(path)
+func findTail(path string, store wire.StoreID, synced int64, lossy bool) (tail, error) {
+	f, err := openReading(path, lossy)
 	if err != nil {
 		return tail{}, err
 	}
@@ -176,7 +176,7 @@ func findTail(path string, store wire.StoreID, synced int64) (tail, error) {
 	var begin int64
 	var index uint64
 	h, herr := headOf(f, path)
-	if unreadable(herr) {
+	if unreadable(herr) && !lossy {
 		return tail{}, herr
 	}
 	if herr == nil {

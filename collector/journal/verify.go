@@ -98,7 +98,7 @@ func (v *verifier) read(n int64) {
 
 func (v *verifier) extent(e *extent) error {
 	name := filepath.Base(e.path)
-	f, err := os.Open(e.path)
+	f, err := openReading(e.path, true)
 	switch {
 	case errors.Is(err, os.ErrNotExist) && v.reader.removed(e):
 		return fmt.Errorf("%w: %s", ErrRemoved, name)
