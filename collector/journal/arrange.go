@@ -68,7 +68,15 @@ func arrange(d disk, dir string, store wire.StoreID) (done []string, err error) 
 		}
 		own := segmentPath(dir, h.ordinal)
 		if _, err := os.Lstat(own); !errors.Is(err, fs.ErrNotExist) {
-			continue // a copy
+			_, err := readHead(own)
+			if err == nil || unreadable(err) {
+				continue // a copy
+			}
+			// What has its name does not say what it is: they were exchanged.
+			stood := filepath.Join(dir, e.Name()[:len(segmentName(1))])
+			if err := move(own, stood); err != nil {
+				return done, err
+			}
 		}
 		if err := move(path, own); err != nil {
 			return done, err

@@ -64,6 +64,8 @@ func Explain(ctx context.Context, dir string, f func(Range) error) (Report, erro
 		limit := uint64(1<<64 - 1)
 		if i+1 < len(extents) && extents[i+1].headErr == nil {
 			limit = extents[i+1].head.first - 1
+		} else if extents[i].above > 0 {
+			limit = extents[i].above - 1
 		} else if i+1 == len(extents) && a.mark != nil && m.boot == bootID() {
 			limit = m.index
 		}
@@ -99,6 +101,7 @@ type auditor struct {
 	next    uint64 // index of the next record
 	before  summary
 	holes   bool // something was found damaged: what follows may differ from snapshots
+	behind  bool // the last record was a hole
 
 	tallies map[wire.AgentID][]*tally // in order of creation
 	tags    map[uint64]*tally
@@ -282,7 +285,11 @@ func (a *auditor) compare(id wire.AgentID, snap *ledger.Agent, version int, at p
 // arrive checks that a record is the next one, by its index and by what it says
 // of the one before it.
 func (a *auditor) arrive(index uint64, before summary, at place64) {
-	if index > a.next {
+	if a.behind && index == a.next { // the last record in the hole is known
+		if t := a.tags[before.tag]; t != nil && before.to > t.w {
+			a.gap(t, before.to, at)
+		}
+	} else if index > a.next {
 		a.holes = true
 		f := Finding{Kind: KindDamaged, File: at.file, Offset: at.off, What: fmt.Sprintf("record %d is missing before this place", a.next)}
 		if index-1 > a.next {
@@ -300,10 +307,16 @@ func (a *auditor) arrive(index uint64, before summary, at place64) {
 		a.report.find(Finding{Kind: KindDamaged, File: at.file, Offset: at.off,
 			What: fmt.Sprintf("record %d follows numbers %d to %d, and is made to follow %d to %d", index, a.before.from, a.before.to, before.from, before.to)})
 	}
-	a.next = index
+	a.next, a.before, a.behind = index, before, false
 }
 
 func (a *auditor) record(r *record, at place64) {
+	if r.kind == kindHole && r.index+1 >= a.next {
+		a.report.LostRecords += r.index + 1 - a.next
+		a.holes = true
+		a.next, a.before, a.behind = r.index+1, summary{}, true
+		return
+	}
 	ev, err := parseEvent(r.kind, r.payload)
 	if err != nil {
 		a.holes = true

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -133,11 +132,7 @@ func (b *backup) copy() error {
 	}
 	f := b.reader.identity
 	f.Format = formatVersion
-	content, err := json.MarshalIndent(&f, "", "  ")
-	if err != nil {
-		return err
-	}
-	return replaceFile(osDisk{}, b.to, filepath.Join(b.to, identityName), append(content, '\n'))
+	return writeIdentity(osDisk{}, b.to, &f)
 }
 
 // segment copies the part of a segment that counts.

@@ -199,7 +199,7 @@ func TestRule7AMemoryThatCannotBeReadIsNotDamaged(t *testing.T) {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
-	if _, err := findTail(t.TempDir(), j.identity.Store, 0, false); !unreadable(err) {
+	if _, err := findTail(t.TempDir(), j.identity.Store, vouch{}); !unreadable(err) {
 		t.Errorf("tail: error %v", err)
 	}
 }

@@ -54,6 +54,12 @@ type settled struct {
 
 type clean struct{}
 
+// hole stands for records that were damaged, and which repair has given up.
+type hole struct {
+	skip int64
+	at   time.Time
+}
+
 type closed struct {
 	id wire.AgentID
 	ledger.Closing
@@ -66,6 +72,7 @@ func (e *settled) kind() byte   { return kindEntry }
 func (e *parted) kind() byte    { return kindParting }
 func (clean) kind() byte        { return kindClean }
 func (e *closed) kind() byte    { return kindClose }
+func (hole) kind() byte         { return kindHole }
 
 func (e *granted) agent() wire.AgentID   { return e.id }
 func (e *resumed) agent() wire.AgentID   { return e.id }
@@ -74,12 +81,14 @@ func (e *settled) agent() wire.AgentID   { return e.id }
 func (e *parted) agent() wire.AgentID    { return e.id }
 func (clean) agent() wire.AgentID        { return "" }
 func (e *closed) agent() wire.AgentID    { return e.id }
+func (hole) agent() wire.AgentID         { return "" }
 
 func (e *granted) apply(a *ledger.Agent) { a.ApplyHello(e.Granted) }
 func (e *resumed) apply(a *ledger.Agent) { a.ApplyResume(e.Resumed) }
 func (e *settled) apply(a *ledger.Agent) { a.ApplyEntry(e.event) }
 func (e *parted) apply(a *ledger.Agent)  { a.ApplyParting(e.Parting) }
 func (clean) apply(*ledger.Agent)        {}
+func (hole) apply(*ledger.Agent)         {}
 func (e *closed) apply(a *ledger.Agent)  { a.ApplyClose(e.Closing) }
 func (e *announced) apply(a *ledger.Agent) {
 	for _, n := range e.list {
@@ -176,6 +185,10 @@ func (e *parted) append(dst []byte) []byte {
 
 func (clean) append(dst []byte) []byte { return dst }
 
+func (e hole) append(dst []byte) []byte {
+	return appendTime(binary.BigEndian.AppendUint64(dst, uint64(e.skip)), e.at)
+}
+
 func (e *closed) append(dst []byte) []byte {
 	dst = appendString(dst, e.id)
 	dst = appendTime(dst, e.Time)
@@ -207,8 +220,13 @@ func parseEvent(kind byte, p []byte) (event, error) {
 }
 
 func (d *decoder) event(kind byte) event {
-	if kind == kindClean {
+	switch {
+	case kind == kindClean:
 		return clean{}
+	case kind == kindHole && len(d.b) == 0:
+		return hole{}
+	case kind == kindHole:
+		return hole{skip: int64(d.u64()), at: d.time()}
 	}
 	id, err := wire.ParseAgentID(d.string())
 	if err != nil && d.err == nil {

@@ -144,6 +144,8 @@ const (
 	maxPayload  = wire.MaxBatchSize + 4096
 
 	flagLast = 1
+
+	holePayload = 16
 )
 
 // The kinds. Strings have a length of 2 bytes in front, times are Unix
@@ -156,8 +158,9 @@ const (
 	kindParting  = 5 // agent, session 8, time 8, goodbye 1, reason
 	kindClean    = 6 // nothing: the journal was closed, and all before it is synced
 	kindClose    = 7 // agent, time 8, by, reason, count 2, count times: claim 1, lane, epoch 16, incarnation 16, first 8, last 8
+	kindHole     = 8 // nothing, or: skip 8, time 8. Repair has put it where records were damaged: those behind the last record up to this one's index. The next record begins skip bytes behind it
 
-	kindMax = kindClose
+	kindMax = kindHole
 )
 
 // summary says what numbers a record settled, so that the record behind it can
@@ -196,6 +199,7 @@ type record struct {
 	last     bool // of its commit
 	before   summary
 	payload  []byte
+	skip     int64 // of a hole: bytes behind its payload that belong to it; they are before end
 }
 
 // seed is the checksum of a store id, with which those of its records begin.
@@ -250,6 +254,12 @@ func parseRecord(b []byte, seed uint32) (record, error) {
 	}
 	if b[21] > flagLast || b[22] != 0 || b[23] != 0 || r.kind == 0 || r.kind > kindMax || r.index == 0 {
 		return record{}, fmt.Errorf("a record of kind %d, flags %d: not of this version", r.kind, b[21])
+	}
+	if r.kind == kindHole && len(r.payload) > 0 {
+		if len(r.payload) != holePayload || binary.BigEndian.Uint64(r.payload) > 1<<40 {
+			return record{}, fmt.Errorf("a hole with %d bytes of payload", len(r.payload))
+		}
+		r.skip = int64(binary.BigEndian.Uint64(r.payload))
 	}
 	return r, nil
 }

@@ -46,6 +46,7 @@ func goldenEvents() []event {
 			{Claim: ledger.ClaimUnexplained, Lane: "default", Incarnation: inc, From: 7, To: 9}}}},
 		&granted{"pump-7", ledger.Granted{Time: at, Session: wire.Session{Number: 4, Nonce: fixedID(0x52)}, Instance: wire.Instance{ID: fixedID(0x12)}, Streams: 1,
 			Behind: []ledger.Behind{{Lane: "default", Epoch: stream.Epoch, W: 4, Acked: 6}}}},
+		hole{skip: 0, at: at},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +25,14 @@ type identityFile struct {
 	Created     time.Time      `json:"created"`
 	Replaces    []wire.StoreID `json:"replaces,omitempty"`
 	ReplacesAny bool           `json:"replaces_any,omitempty"`
+	Checksum    string         `json:"checksum,omitempty"` // CRC-32C of the rest, as sum makes it; version 1 has none
+}
+
+// sum returns the checksum of what f says.
+func (f identityFile) sum() string {
+	f.Checksum = ""
+	b, _ := json.Marshal(&f) // fails for no content that f can have
+	return fmt.Sprintf("%08x", crc32.Checksum(b, wire.Castagnoli))
 }
 
 func (f *identityFile) identity() collector.Identity {
@@ -33,15 +42,20 @@ func (f *identityFile) identity() collector.Identity {
 // errIdentity marks a store.json that says nothing.
 var errIdentity = errors.New("the store's identity is damaged")
 
-// idOf returns the store id that most of a folder's segments have, false if none
-// can be read.
+// idOf returns the store id that most of a folder's segments have, false if there
+// is none.
 func idOf(dir string, ordinals []uint64) (id wire.StoreID, ok bool) {
 	votes := map[wire.StoreID]int{}
 	for _, n := range ordinals {
 		if h, err := readHead(segmentPath(dir, n)); err == nil {
-			if votes[h.store]++; votes[h.store] >= votes[id] {
-				id, ok = h.store, true
-			}
+			votes[h.store]++
+		}
+	}
+	for s, n := range votes {
+		if n == votes[id] {
+			ok = false
+		} else if n > votes[id] {
+			id, ok = s, true
 		}
 	}
 	return id, ok
@@ -54,6 +68,7 @@ func readIdentity(dir string) (f identityFile, err error) {
 	if err != nil {
 		return f, err
 	}
+	f = identityFile{}
 	if err := json.Unmarshal(b, &f); err != nil {
 		return f, fmt.Errorf("%w: %s: %w", errIdentity, path, err)
 	}
@@ -62,6 +77,8 @@ func readIdentity(dir string) (f identityFile, err error) {
 		return f, fmt.Errorf("%s: format %d, this program knows formats up to %d: use the program that wrote it, or a newer one", path, f.Format, formatVersion)
 	case f.Store.IsZero():
 		return f, fmt.Errorf("%w: %s has no store id", errIdentity, path)
+	case f.Checksum != f.sum() && (f.Checksum != "" || f.Format > 1):
+		return f, fmt.Errorf("%w: %s has checksum %q, its content has %s", errIdentity, path, f.Checksum, f.sum())
 	}
 	return f, nil
 }
@@ -76,8 +93,8 @@ func openIdentity(o *Options, d disk, ordinals []uint64) (identityFile, error) {
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, errIdentity):
 		id, known := idOf(o.Dir, ordinals)
-		if !known && errors.Is(err, errIdentity) {
-			return f, fmt.Errorf("%w; no segment tells which store this is: restore it from a backup", err)
+		if !known && (errors.Is(err, errIdentity) || len(ordinals) > 0) {
+			return f, fmt.Errorf("%w: %w; the segments do not tell which store this is: restore store.json from a backup", errIdentity, err)
 		}
 		if errors.Is(err, errIdentity) {
 			if err := d.rename(path, free(path+damagedSuffix)); err != nil {
@@ -108,9 +125,14 @@ func openIdentity(o *Options, d disk, ordinals []uint64) (identityFile, error) {
 	if !changed {
 		return f, nil
 	}
-	b, err := json.MarshalIndent(&f, "", "  ")
+	return f, writeIdentity(d, o.Dir, &f)
+}
+
+func writeIdentity(d disk, dir string, f *identityFile) error {
+	f.Checksum = f.sum()
+	b, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
-		return f, err
+		return err
 	}
-	return f, replaceFile(d, o.Dir, path, append(b, '\n'))
+	return replaceFile(d, dir, filepath.Join(dir, identityName), append(b, '\n'))
 }

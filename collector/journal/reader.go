@@ -48,6 +48,9 @@ func openWithoutIdentity(dir string) (*Reader, error) {
 	if id, ok := idOf(dir, ordinals); ok {
 		return &Reader{dir: dir, identity: identityFile{Store: id}, heads: map[uint64]head{}}, nil
 	}
+	if len(ordinals) > 0 {
+		return nil, fmt.Errorf("read the journal in %s: %w: the segments do not tell either which store this is: restore store.json from a backup", dir, errIdentity)
+	}
 	return nil, fmt.Errorf("read the journal in %s: %w; a collector that runs with this folder makes one", dir, ErrNone)
 }
 
@@ -98,14 +101,14 @@ func (r *Reader) extentsAt(m mark, err error) ([]extent, removal, error) {
 		if newest == m.ordinal {
 			synced = m.length
 		}
-		t, err := findTail(segmentPath(r.dir, newest), r.identity.Store, synced, true)
+		t, err := findTail(segmentPath(r.dir, newest), r.identity.Store, vouch{length: synced, index: m.index, lossy: true})
 		if err != nil {
 			return nil, removal{}, err
 		}
 		valid = t.end
 	}
 	gone, _ := readRemoval(r.dir, r.identity.Store) // on an error what is gone counts as damaged
-	list, err := chain(r.dir, r.identity.Store, ordinals, newest, valid, gone.ordinal, r.head, true)
+	list, err := chain(r.dir, r.identity.Store, ordinals, newest, valid, gone.ordinal, m.index, r.head, true)
 	return list, gone, err
 }
 
@@ -265,6 +268,10 @@ func (w *walk) extent(e *extent) error {
 		}
 		if s.rec.index <= w.at.index {
 			continue // seen, or standing here twice
+		}
+		if s.rec.kind == kindHole { // it was reported until it was repaired
+			w.at = position{e.ordinal, s.rec.end, s.rec.index}
+			continue
 		}
 		if want := max(w.at.index+1, e.head.first); s.rec.index > want {
 			w.damaged(e.path, s.rec.off, fmt.Errorf("records %d to %d are missing", want, s.rec.index-1))

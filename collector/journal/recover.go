@@ -11,6 +11,14 @@ import (
 // recover reads the newest segment and makes its tail durable again. What is
 // served afterwards is synced by this process or by one that proved it.
 func (j *Journal) recover(ordinals []uint64) error {
+	err := j.rebuild(ordinals)
+	if unreadable(err) {
+		return fmt.Errorf("%w; nothing is concluded from that: start again when the disk gives it; if it never will, collector repair marks what cannot be read as gone", err)
+	}
+	return err
+}
+
+func (j *Journal) rebuild(ordinals []uint64) error {
 	dir, boot := j.opts.Dir, bootID()
 	m, merr := readMark(dir)
 	if merr != nil && !errors.Is(merr, errNoMark) {
@@ -34,11 +42,11 @@ func (j *Journal) recover(ordinals []uint64) error {
 	if merr == nil && m.ordinal == newest {
 		synced = m.length
 	}
-	t, err := findTail(segmentPath(dir, newest), j.identity.Store, synced, false)
+	t, err := findTail(segmentPath(dir, newest), j.identity.Store, vouch{length: synced, index: m.index})
 	if err != nil {
 		return err
 	}
-	if j.chain, err = chain(dir, j.identity.Store, ordinals, newest, t.end, j.removed.ordinal, readHead, false); err != nil {
+	if j.chain, err = chain(dir, j.identity.Store, ordinals, newest, t.end, j.removed.ordinal, m.index, readHead, false); err != nil {
 		return err
 	}
 	if t.end < synced {
@@ -83,12 +91,12 @@ func (j *Journal) replay(t *tail) (*carry, error) {
 		j.log.Error("a part of the journal is damaged and skipped; audit names what it held", "file", path, "offset", off, "cause", cause)
 	}
 	newest := j.chain[len(j.chain)-1].path
-	r.visit = func(path string, s *scanner, before summary) {
+	r.visit = func(path string, s *scanner) {
 		if path != newest || s.rec.off < t.lastCommit {
 			return
 		}
 		if c.state == nil {
-			c.state, c.end, c.first, c.before = r.state.frozen(), t.lastCommit, s.rec.index, before
+			c.state, c.end, c.first, c.before = r.state.frozen(), t.lastCommit, s.rec.index, s.rec.before // which may be a lost one's
 		}
 		c.records = append(c.records, s.bytes()...)
 	}
@@ -108,8 +116,10 @@ type replayer struct {
 	seed   uint32
 	lossy  bool // what the disk does not give is damage: for who only looks
 	state  agents
-	visit  func(path string, s *scanner, before summary) // nil or called before a record is applied
-	damage func(path string, off int64, cause error)     // nil or called for what is skipped
+	visit  func(path string, s *scanner)             // nil or called before a record is applied
+	damage func(path string, off int64, cause error) // nil or called for what is skipped
+
+	last uint64 // index of the last record
 
 	// The state began with a good snapshot, or with the journal's first record.
 	complete bool
@@ -164,14 +174,20 @@ func (r *replayer) extent(e *extent) error {
 		return err
 	}
 	defer f.Close()
-	last, before := uint64(0), summary{}
+	last, behind := r.last, false // behind a hole
 	if e.headErr == nil {
-		last, before = e.head.first-1, e.head.before
+		last = e.head.first - 1
+		r.lost(e.head.before) // if its snapshot was not good
 	}
+	defer func() { r.last = last }()
 	s := newScanner(f, r.seed, e.records(), e.valid, last)
 	for s.next() {
 		if s.bad != nil {
 			r.damaged(e.path, s.bad.off, s.bad.why)
+			continue
+		}
+		if s.rec.kind == kindHole {
+			last, behind = max(last, s.rec.index), true
 			continue
 		}
 		if s.rec.index <= last {
@@ -183,17 +199,16 @@ func (r *replayer) extent(e *extent) error {
 			r.damaged(e.path, s.rec.off, err)
 			continue
 		}
-		if last > 0 && s.rec.index > last+1 {
+		if behind || last > 0 && s.rec.index > last+1 {
 			r.lost(s.rec.before)
 		}
 		if r.visit != nil {
-			r.visit(e.path, s, before)
+			r.visit(e.path, s)
 		}
 		r.complete = r.complete || s.rec.index == 1
-		last, before = s.rec.index, summary{}
+		last, behind = s.rec.index, false
 		if v, ok := ev.(*settled); ok {
 			v.complete()
-			before = v.summary()
 		}
 		r.state.apply(ev)
 	}

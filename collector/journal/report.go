@@ -16,6 +16,7 @@ type Report struct {
 	Records        uint64         `json:"records"`                   // read and verified
 	Bytes          int64          `json:"bytes"`                     // of them
 	RemovedRecords uint64         `json:"removed_records,omitempty"` // by retention, the journal's oldest
+	LostRecords    uint64         `json:"lost_records,omitempty"`    // that were damaged and which repair has given up
 	Streams        []StreamReport `json:"streams"`                   // by agent, lane and creation
 	Findings       []Finding      `json:"findings"`                  // what is wrong; empty if OK
 	More           int            `json:"more,omitempty"`

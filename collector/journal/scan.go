@@ -21,12 +21,12 @@ type scanner struct {
 	last uint64 // index of the last record; those found behind damage must be above it
 
 	rec record // the record, if bad is nil
-	bad *hole  // else what was found in its place
+	bad *gash  // else what was found in its place
 	err error  // reading failed; the scan is over
 }
 
-// hole is a part of a region that is no record.
-type hole struct {
+// gash is a part of a region that is no record.
+type gash struct {
 	off, end int64
 	why      error
 }
@@ -77,7 +77,10 @@ func (s *scanner) at(off int64) (r record, cause, err error) {
 		return r, fmt.Errorf("a record of %d bytes ends after %d", n, len(b)), nil
 	}
 	r, cause = parseRecord(b[:n], s.seed)
-	r.off, r.end = off, off+int64(n)
+	r.off, r.end = off, off+int64(n)+r.skip
+	if cause == nil && r.end > s.end {
+		cause = fmt.Errorf("a hole of %d bytes ends behind %d", r.skip, s.end)
+	}
 	return r, cause, nil
 }
 
@@ -97,7 +100,7 @@ func (s *scanner) next() bool {
 		s.rec, s.off, s.last = r, r.end, max(s.last, r.index)
 		return true
 	}
-	s.bad = &hole{off: s.off, why: cause}
+	s.bad = &gash{off: s.off, why: cause}
 	if s.off, s.err = s.resync(s.off + 1); s.err != nil {
 		return false
 	}
@@ -133,5 +136,5 @@ func (s *scanner) resync(off int64) (int64, error) {
 // bytes returns the bytes of the record that next found.
 func (s *scanner) bytes() []byte {
 	b := s.buf[s.rec.off-s.base:]
-	return b[:s.rec.end-s.rec.off]
+	return b[:recordHead+len(s.rec.payload)]
 }

@@ -97,10 +97,11 @@ func readSnapshot(path string, h *head) (agents, error) {
 type extent struct {
 	ordinal uint64
 	path    string
-	head    head  // if headErr is nil
-	headErr error // the head is damaged: nothing is known but the records
-	missing bool  // there is no such file
-	valid   int64 // bytes from the beginning
+	head    head   // if headErr is nil
+	headErr error  // the head is damaged: nothing is known but the records
+	missing bool   // there is no such file
+	valid   int64  // bytes from the beginning
+	above   uint64 // from this record on a segment behind it, whose head is damaged, has them; 0: none is known
 }
 
 // records returns where the records begin. Behind a damaged head they are found
@@ -117,11 +118,14 @@ func (e *extent) records() int64 {
 // no head names are void: their making failed, and nobody was told of them.
 //
 // Behind a damaged head the next lower segment follows, with all of its whole
-// commits. Segments up to removed do not count any more. lossy is as for a reading.
-func chain(dir string, store wire.StoreID, ordinals []uint64, newest uint64, valid int64, removed uint64, readHead func(string) (head, error), lossy bool) ([]extent, error) {
+// commits but for what the one above it has. Segments up to removed do not count
+// any more. upto is the last record that a mark vouches for, lossy as for a reading.
+func chain(dir string, store wire.StoreID, ordinals []uint64, newest uint64, valid int64, removed, upto uint64, readHead func(string) (head, error), lossy bool) ([]extent, error) {
 	var out []extent
+	var err error
+	above := uint64(0)
 	for newest > removed {
-		e := extent{ordinal: newest, path: segmentPath(dir, newest), valid: valid}
+		e := extent{ordinal: newest, path: segmentPath(dir, newest), valid: valid, above: above}
 		e.head, e.headErr = readHead(e.path)
 		switch {
 		case e.headErr == nil && e.head.store != store:
@@ -131,7 +135,7 @@ func chain(dir string, store wire.StoreID, ordinals []uint64, newest uint64, val
 		}
 		e.missing = errors.Is(e.headErr, os.ErrNotExist)
 		out = append(out, e)
-		if e.headErr == nil {
+		if above = 0; e.headErr == nil {
 			newest, valid = e.head.prev, e.head.prevLength
 			continue
 		}
@@ -139,8 +143,13 @@ func chain(dir string, store wire.StoreID, ordinals []uint64, newest uint64, val
 		if i == 0 || ordinals[i-1] <= removed {
 			break
 		}
+		if !e.missing {
+			if above, err = firstRecord(e.path, store, lossy); err != nil {
+				return nil, err
+			}
+		}
 		newest = ordinals[i-1]
-		t, err := findTail(segmentPath(dir, newest), store, 0, lossy)
+		t, err := findTail(segmentPath(dir, newest), store, vouch{index: upto, above: above, lossy: lossy})
 		if err != nil {
 			return nil, err
 		}
@@ -160,11 +169,40 @@ type tail struct {
 	last       summary // of that record
 }
 
-// findTail reads a segment and finds its torn tail: what lies behind the last
-// whole commit. Up to synced, which a mark vouches for, nothing is torn: what
-// cannot be read there is damage. So is what whole commits follow.
-func findTail(path string, store wire.StoreID, synced int64, lossy bool) (tail, error) {
+// vouch is what is known of a segment's end beside what lies in it.
+type vouch struct {
+	length int64  // up to here it was synced
+	index  uint64 // and the journal up to this record
+	above  uint64 // from this record on the segment behind it has them; 0: not known
+	lossy  bool   // as for a reading
+}
+
+// firstRecord returns the index of the first record that can be read in a segment
+// whose head cannot, 0 if there is none.
+func firstRecord(path string, store wire.StoreID, lossy bool) (uint64, error) {
 	f, err := openReading(path, lossy)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	s := newScanner(f, seed(store), 0, info.Size(), 0)
+	for s.next() {
+		if s.bad == nil {
+			return s.rec.index, nil
+		}
+	}
+	return 0, s.err
+}
+
+// findTail reads a segment and finds its torn tail: what lies behind the last
+// whole commit. Up to where it is vouched for nothing is torn: what cannot be read
+// there is damage. So is what whole commits follow.
+func findTail(path string, store wire.StoreID, known vouch) (tail, error) {
+	f, err := openReading(path, known.lossy)
 	if err != nil {
 		return tail{}, err
 	}
@@ -176,7 +214,7 @@ func findTail(path string, store wire.StoreID, synced int64, lossy bool) (tail, 
 	var begin int64
 	var index uint64
 	h, herr := headOf(f, path)
-	if unreadable(herr) && !lossy {
+	if unreadable(herr) && !known.lossy {
 		return tail{}, herr
 	}
 	if herr == nil {
@@ -191,17 +229,20 @@ func findTail(path string, store wire.StoreID, synced int64, lossy bool) (tail, 
 			continue
 		}
 		r := &s.rec
-		if index != 0 && r.index != index+1 {
+		if known.above > 0 && r.index >= known.above {
+			break
+		}
+		if index != 0 && r.index != index+1 && r.kind != kindHole {
 			broken = true
 		}
 		index = r.index
-		if !r.last {
-			continue
-		}
-		if !broken || r.end <= synced {
+		sure := r.end <= known.length || r.index <= known.index
+		if sure || r.last && !broken {
 			t.lastCommit, t.end, t.index, t.clean, t.last = commit, r.end, r.index, r.kind == kindClean, summaryOf(r)
 		}
-		commit, broken = r.end, false
+		if r.last {
+			commit, broken = r.end, false
+		}
 	}
 	return t, s.err
 }

@@ -19,6 +19,7 @@ type Verified struct {
 	Messages       uint64       `json:"messages"`                  // decoded in them
 	Bytes          int64        `json:"bytes"`                     // read
 	RemovedRecords uint64       `json:"removed_records,omitempty"` // by retention, the journal's oldest
+	LostRecords    uint64       `json:"lost_records,omitempty"`    // that were damaged and which repair has given up
 	Findings       []Finding    `json:"findings"`                  // what is damaged; empty if OK
 	More           int          `json:"more,omitempty"`            // findings that are left out
 }
@@ -165,6 +166,12 @@ func (v *verifier) follows(index uint64, before summary, name string, off int64)
 }
 
 func (v *verifier) record(r *record, name string) {
+	if r.kind == kindHole && r.index+1 >= v.next {
+		v.found.Records++
+		v.found.LostRecords += r.index + 1 - v.next
+		v.next, v.sure = r.index+1, false
+		return
+	}
 	v.follows(r.index, r.before, name, r.off)
 	v.next, v.before = r.index+1, summary{}
 	ev, err := parseEvent(r.kind, r.payload)
