@@ -114,7 +114,7 @@ func printVerified(w io.Writer, v *journal.Verified, asJSON bool) error {
 		}
 	}
 	if !v.OK {
-		return errors.New("parts of the journal are damaged: restore these files from a backup; what agents still have comes again by itself")
+		return errors.New("parts of the journal are damaged: restore these files from a backup; if there is none, collector repair marks what is gone")
 	}
 	return nil
 }

@@ -30,12 +30,12 @@ type piece struct {
 }
 
 // extents mends one segment after another, with the memory that the ones before it
-// leave. upto is the last record that is known to have been synced, 0 if that is
-// not known.
-func (p *repair) extents(list []extent, upto uint64) error {
+// leave. removed is the last record that retention has removed, upto the last one
+// that is known to have been synced, 0 if that is not known.
+func (p *repair) extents(list []extent, removed, upto uint64) error {
 	p.moved = map[uint64]int64{}
 	past := replayer{seed: p.seed, lossy: true, state: agents{}}
-	index, last := uint64(0), summary{} // of the last record
+	index, last := removed, summary{} // of the last record
 	prev, length := uint64(0), int64(0) // of the segment before
 	known := false                      // past.state is what the records say
 	for i := range list {

@@ -119,7 +119,7 @@ func (p *repair) run() error {
 	if unknown != nil && len(extents) > 1 && extents[0].missing { // retention may have removed it
 		extents = extents[1:]
 	}
-	if err := p.extents(extents, m.index); err != nil {
+	if err := p.extents(extents, removed.index, m.index); err != nil {
 		return err
 	}
 	if unknown != nil && len(extents) > 0 {
