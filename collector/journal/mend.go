@@ -35,7 +35,7 @@ type piece struct {
 func (p *repair) extents(list []extent, removed, upto uint64) error {
 	p.moved = map[uint64]int64{}
 	past := replayer{seed: p.seed, lossy: true, state: agents{}}
-	index, last := removed, summary{} // of the last record
+	index, last := removed, summary{}   // of the last record
 	prev, length := uint64(0), int64(0) // of the segment before
 	known := false                      // past.state is what the records say
 	for i := range list {
