@@ -42,6 +42,9 @@ func (f *identityFile) identity() collector.Identity {
 // errIdentity marks a store.json that says nothing.
 var errIdentity = errors.New("the store's identity is damaged")
 
+// errFormat marks a folder of a later version.
+var errFormat = errors.New("the journal is of a later version")
+
 // idOf returns the store id that most of a folder's segments have, false if there
 // is none.
 func idOf(dir string, ordinals []uint64) (id wire.StoreID, ok bool) {
@@ -73,10 +76,10 @@ func readIdentity(dir string) (f identityFile, err error) {
 		return f, fmt.Errorf("%w: %s: %w", errIdentity, path, err)
 	}
 	switch {
-	case f.Format < 1 || f.Format > formatVersion:
-		return f, fmt.Errorf("%s: format %d, this program knows formats up to %d: use the program that wrote it, or a newer one", path, f.Format, formatVersion)
-	case f.Store.IsZero():
-		return f, fmt.Errorf("%w: %s has no store id", errIdentity, path)
+	case f.Format > formatVersion:
+		return f, fmt.Errorf("%w: %s: format %d, this program knows formats up to %d: use the program that wrote it; if none did, the file is damaged: restore it from a backup, or delete it", errFormat, path, f.Format, formatVersion)
+	case f.Store.IsZero() || f.Format < 1:
+		return f, fmt.Errorf("%w: %s has no store id or no format", errIdentity, path)
 	case f.Checksum != f.sum() && (f.Checksum != "" || f.Format > 1):
 		return f, fmt.Errorf("%w: %s has checksum %q, its content has %s", errIdentity, path, f.Checksum, f.sum())
 	}

@@ -342,7 +342,7 @@ func injure(t *testing.T, s uint64, sum *tallyOf) {
 	dir := copyDir(t, l.dir)
 	j, err := Open(Options{Dir: dir, Logger: quiet, SegmentSize: 4 << 10, disk: fastDisk{}})
 	switch {
-	case errors.Is(err, ErrMemory), errors.Is(err, errIdentity):
+	case errors.Is(err, ErrMemory), errors.Is(err, errIdentity), errors.Is(err, errFormat):
 		sum.memory++
 	case err != nil:
 		t.Errorf("open: %v", err)
@@ -360,7 +360,7 @@ func injure(t *testing.T, s uint64, sum *tallyOf) {
 	ctx := context.Background()
 	plan, err := Repair(ctx, dir, false)
 	if err != nil {
-		if errors.Is(err, errIdentity) || errors.Is(err, ErrNone) {
+		if errors.Is(err, errIdentity) || errors.Is(err, ErrNone) || errors.Is(err, errFormat) {
 			return
 		}
 		t.Errorf("repair, dry: %v", err)
