@@ -65,7 +65,7 @@ func (r *recovery) salvage(seg segment, gaps bool) error {
 			continue // of an opening that was over before these numbers
 		}
 		if s.epoch.IsZero() { // no file has told: this is the oldest there is
-			s.epoch, s.oldest, s.next = p.Epoch, p.First, p.First
+			s.epoch, s.oldest, s.next = p.Epoch, 1, p.First // what is before it is missing, unless a store has it
 			base = p.First
 		}
 		if p.First > s.next && !gaps {

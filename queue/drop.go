@@ -96,7 +96,12 @@ func (q *Queue) Reject(ctx context.Context, epoch wire.Epoch, n wire.Seq, why st
 		if _, dropped, _ := s.tomb(n); stopped || dropped || epoch != s.epoch || n < s.oldest || n >= s.next {
 			return false, nil
 		}
-		blocks, err := q.files.read(s, n)
+		q.mu.Lock()
+		blocks := q.recent.from(n, 0) // as Next has it, which may be all that is left of it
+		q.mu.Unlock()
+		if blocks == nil {
+			blocks, err = q.files.read(s, n)
+		}
 		var g *gap
 		if errors.As(err, &g) {
 			return false, nil // Next finds out and leaves a tombstone

@@ -33,6 +33,7 @@ type metaPage struct {
 	tx       int
 	pageSize int64
 	root     uint64 // page of the root bucket
+	free     uint64 // page of the list of free ones
 	high     uint64 // pages in use
 }
 
@@ -44,6 +45,7 @@ const (
 	metaVersion  = 2
 	metaPageSize = 8
 	metaRoot     = 16
+	metaFree     = 32
 	metaHigh     = 40
 	metaTx       = 48
 	metaChecksum = 56
@@ -60,7 +62,7 @@ func parseMeta(b []byte, offset int64) (p metaPage, ok bool) {
 	h := fnv.New64a()
 	h.Write(m[:metaChecksum])
 	u32, u64 := binary.NativeEndian.Uint32, binary.NativeEndian.Uint64
-	p = metaPage{offset, int(u64(m[metaTx:])), int64(u32(m[metaPageSize:])), u64(m[metaRoot:]), u64(m[metaHigh:])}
+	p = metaPage{offset, int(u64(m[metaTx:])), int64(u32(m[metaPageSize:])), u64(m[metaRoot:]), u64(m[metaFree:]), u64(m[metaHigh:])}
 	ok = u32(m) == metaMagic && u32(m[4:]) == metaVersion && u64(m[metaChecksum:]) == h.Sum64()
 	return p, ok && p.pageSize >= 1<<10 && p.pageSize <= 64<<10
 }

@@ -24,7 +24,7 @@ const (
 // a tombstone for them and returns that. An error is a disk that cannot be read
 // now; asking again later is right.
 func (q *Queue) Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, bool, error) {
-	for renewed := false; ; {
+	for renewed, straight := false, false; ; {
 		q.mu.Lock()
 		s, stopped, burying, burials := q.shown, q.stopped, q.burying, q.burials
 		blocks := q.recent.from(n, readAhead)
@@ -69,6 +69,13 @@ func (q *Queue) Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, bool, error) {
 		}
 		if now := q.snapshot(); now.oldest > n {
 			continue // its file was deleted meanwhile: it is acked
+		}
+		if errors.Is(err, errAstray) && !straight {
+			straight = true
+			if serr := q.do(context.Background(), func(*change) (bool, error) { return false, q.straighten() }); serr != nil {
+				return wire.Entry{}, false, fmt.Errorf("%w; %w", err, serr)
+			}
+			continue
 		}
 		if errors.Is(err, errTailLost) { // it can be searched once another one is begun, by any commit
 			if renewed {

@@ -75,6 +75,7 @@ type Queue struct {
 	parked     *group        // it found no room and is tried again
 	parkedTill time.Time
 	forgone    uint64           // messages of an interval that could not be stored at the end
+	dubious    []segment        // whose heads could not be read when that was last looked at
 	sizes      map[uint64]int64 // by ordinal, of the segments before the tail
 	older      int64            // their sum
 	stale      int              // welcomes in a row that answered a hello which was too old to decide by
@@ -143,7 +144,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 	q := &Queue{
 		cfg:     cfg,
 		log:     cfg.Logger.With("lane", string(cfg.Lane)),
-		files:   &files{dir: cfg.Dir, lane: cfg.Lane},
+		files:   &files{dir: cfg.Dir, lane: cfg.Lane, agent: cfg.Agent},
 		ballast: ballast{path: filepath.Join(cfg.Dir, ballastName)},
 		sizes:   map[uint64]int64{},
 		wake:    make(chan struct{}, 1),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fieldpost/fieldpost/internal/durable"
@@ -40,8 +41,23 @@ func (q *Queue) recover(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := q.clear(); err != nil {
+		return err
+	}
 	if len(segs) > 0 {
-		q.ordinal = segs[len(segs)-1].ordinal
+		q.ordinal = segs[len(segs)-1].ordinal // also of one that goes aside
+	}
+	names := straight{dir: dir, agent: q.cfg.Agent, lane: q.cfg.Lane}
+	err = names.run(func(segment) bool { return false })
+	for _, w := range names.warnings {
+		q.log.Error(w)
+	}
+	if err != nil {
+		return err
+	}
+	segs, q.dubious = names.segs, names.dubious
+	if len(segs) > 0 {
+		q.ordinal = max(q.ordinal, segs[len(segs)-1].ordinal)
 	}
 	r := recovery{dir: dir, lane: q.cfg.Lane, agent: q.cfg.Agent, segs: segs, now: time.Now}
 	if err := r.run(ctx); err != nil {
@@ -91,6 +107,25 @@ func (q *Queue) recover(ctx context.Context) error {
 	return nil
 }
 
+// clear puts aside folders that have a segment's name: they would be in the way of
+// a new one.
+func (q *Queue) clear() error {
+	entries, err := os.ReadDir(q.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if _, ok := parseSegment(e.Name()); !ok || !e.IsDir() {
+			continue
+		}
+		if err := setAside(q.cfg.Dir, e.Name()); err != nil {
+			return fmt.Errorf("%s is a folder and cannot be put aside: %w", filepath.Join(q.cfg.Dir, e.Name()), err)
+		}
+		q.log.Error("a folder had a segment's name; it is in the folder "+quarantine, "name", e.Name())
+	}
+	return nil
+}
+
 // resume commits the new incarnation: into the old tail if the last process has
 // closed it in order and it has room, so that many short runs do not leave as
 // many files; else into a new segment (rule 5).
@@ -124,6 +159,7 @@ type recovery struct {
 	damaged  []segment // their content is in change, or in quarantine
 	change   *change   // what the new incarnation begins with
 	clean    bool      // the newest segment was closed in order
+	recalled bool      // it is damaged, and stays
 	proven   proven    // its last commit that is known to be on disk
 	warnings []string
 }
@@ -159,6 +195,8 @@ func (r *recovery) run(ctx context.Context) error {
 		}
 		if isDamage(err) && !isUnreadable(err) {
 			err = r.cutOff(seg, err)
+		} else if err == nil {
+			err = r.lost(seg)
 		}
 		if err == nil {
 			break
@@ -170,6 +208,9 @@ func (r *recovery) run(ctx context.Context) error {
 			return fmt.Errorf("segment %s is damaged and no copy of it could be kept: %w", seg.name(), err)
 		}
 		r.warn("segment %s is damaged, a copy is in the folder %s: %v", seg.name(), quarantine, err)
+		if r.recall(seg) {
+			break
+		}
 		r.segs = r.segs[:len(r.segs)-1]
 		r.damaged = append([]segment{seg}, r.damaged...)
 	}
@@ -183,6 +224,81 @@ func (r *recovery) run(ctx context.Context) error {
 		s.epoch = wire.Epoch{ID: wire.NewID()}
 	}
 	return ctx.Err()
+}
+
+// recall takes the state that a damaged newest file still shows to a search of its
+// bytes. The file stays where it is, as one that was damaged later: its batches
+// are searched for as they are read. Those of the last commit, which nothing has
+// proven, are written again.
+func (r *recovery) recall(seg segment) bool {
+	s, h, ok := r.remember(seg)
+	if !ok {
+		return false
+	}
+	path := filepath.Join(r.dir, seg.name())
+	found, err := scan(path, r.lane)
+	if err != nil {
+		return false
+	}
+	r.change.state, r.change.blocks = s, nil
+	next := s.commit
+	var blocks []block
+	for _, e := range found {
+		if e.first != next {
+			continue
+		}
+		data, err := e.load(path)
+		if err != nil {
+			return false
+		}
+		if b, err := verify(&s, r.lane, data); err == nil && b.first == next && b.last < s.next {
+			blocks, next = append(blocks, b), b.last+1
+		}
+	}
+	if next == s.next {
+		r.change.blocks = blocks
+	}
+	r.change.link, r.change.drops = true, true
+	r.proven = proven{h.before.ordinal, h.before.tx}
+	r.recalled = true
+	r.warn("what segment %s knew of the lane was found by a search of its bytes: numbers up to %d", seg.name(), s.next-1)
+	return true
+}
+
+// lost looks for a last commit whose meta page was damaged, which leaves the file
+// as it was one commit before, with no sign that there was another: its batches
+// are still there. A page of zeros is what is left of a commit that was taken back.
+func (r *recovery) lost(seg segment) error {
+	path := filepath.Join(r.dir, seg.name())
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	list, err := metaPages(f)
+	wiped := false
+	if err == nil && len(list) == 1 {
+		b := make([]byte, metaSector)
+		_, rerr := f.ReadAt(b, list[0].pageSize-list[0].offset) // there are two, the first at 0
+		wiped = rerr == nil && !slices.ContainsFunc(b, func(c byte) bool { return c != 0 })
+	}
+	if err = errors.Join(err, f.Close()); err != nil || len(list) != 1 {
+		return err
+	}
+	before := r.change.state.next
+	said := len(r.warnings)
+	if err := r.salvage(seg, !wiped); err != nil {
+		return err
+	}
+	if wiped && r.change.state.next == before {
+		r.warnings = r.warnings[:said]
+		return nil
+	}
+	r.clean = false
+	if err := keepCopy(r.dir, seg.name()); err != nil {
+		return fmt.Errorf("segment %s is damaged and no copy of it could be kept: %w", seg.name(), err)
+	}
+	r.warn("segment %s has lost a meta page, a copy is in the folder %s", seg.name(), quarantine)
+	return nil
 }
 
 // returned puts files in quarantine that turned up after their numbers were

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -142,14 +143,18 @@ func (q *Queue) reclaim(c *change, segs []segment) {
 	c.gone = nil
 	oldest, prefix := s.oldest, true
 	for i := 0; i+1 < len(segs); i++ {
-		end := segs[i+1].first - 1
+		next := i + 1
+		for next+1 < len(segs) && slices.Contains(q.dubious, segs[next]) {
+			next++ // its name may be another's: what it hides may be needed
+		}
+		end := segs[next].first - 1
 		if len(s.gaps(max(segs[i].first, acked+1), end)) > 0 {
 			prefix = false
 			continue
 		}
 		c.gone = append(c.gone, segs[i])
 		if prefix {
-			oldest = max(oldest, min(segs[i+1].first, acked+1))
+			oldest = max(oldest, min(segs[next].first, acked+1))
 		}
 	}
 	if oldest == s.oldest {
@@ -191,7 +196,11 @@ func (q *Queue) unlink(gone []segment) {
 	}
 	remove := func() {
 		for _, s := range gone {
-			if err := durable.RemoveFile(q.files.path(s)); err != nil && !isNotExist(err) {
+			err := q.removable(s)
+			if err == nil {
+				err = durable.RemoveFile(q.files.path(s))
+			}
+			if err != nil && !isNotExist(err) {
 				q.log.Warn("a segment that is not needed any more stays", "segment", s.name(), "error", err)
 			}
 		}
@@ -201,6 +210,23 @@ func (q *Queue) unlink(gone []segment) {
 		return
 	}
 	q.removals.Go(remove) // it takes a file system some 20 ms to give 64 MiB back: puts need not wait for that
+}
+
+// removable returns an error unless a segment's file is what its name says: another
+// may be needed. Of one that cannot be told a copy is kept.
+func (q *Queue) removable(s segment) error {
+	h, err := headOf(q.files.path(s))
+	switch {
+	case isNotExist(err):
+		return nil
+	case isDamage(err):
+		return keepCopy(q.cfg.Dir, s.name())
+	case err != nil:
+		return err
+	case h.ordinal != s.ordinal || h.first != s.first || h.agent != q.cfg.Agent || h.lane != q.cfg.Lane:
+		return fmt.Errorf("its head says that it is segment %s of agent %s, lane %s", segment{h.ordinal, h.first}.name(), h.agent, h.lane)
+	}
+	return nil
 }
 
 // readLetters reads all dead letters of a file.

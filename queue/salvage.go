@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fieldpost/fieldpost/internal/durable"
+	"github.com/fieldpost/fieldpost/internal/sabotage"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -31,6 +32,10 @@ const (
 	tryPause     = time.Second
 )
 
+// straightFor is how long the segment files' names, once compared with their
+// heads, are believed where numbers are not found.
+const straightFor = time.Second
+
 var batchMagic = []byte("FPB\x01")
 
 // scan searches a file's bytes for batches of a lane, without trusting any of
@@ -45,7 +50,15 @@ func scan(path string, lane wire.Lane) (found []extent, err error) {
 		return nil, err
 	}
 	defer f.Close()
-	buf := make([]byte, 2*wire.MaxBatchSize)
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &damage{path, fmt.Errorf("it is not a file but %s", info.Mode())}
+	}
+	end := info.Size() // a disk that reads nothing does not tell where the file ends
+	buf := make([]byte, min(2*wire.MaxBatchSize, end+1))
 	for pos := int64(0); ; {
 		n, rerr := readSkipping(f, buf, pos)
 		err = cmp.Or(err, rerr)
@@ -72,10 +85,9 @@ func scan(path string, lane wire.Lane) (found []extent, err error) {
 			}
 			i++
 		}
-		if n < len(buf) {
+		if pos += int64(next); n < len(buf) || pos >= end {
 			return consistent(found), err
 		}
-		pos += int64(next)
 	}
 }
 
@@ -141,37 +153,99 @@ func (e *extent) load(path string) ([]byte, error) {
 }
 
 // salvage looks for the batch of number g.from in the bytes of segment i, which
-// the database does not show any more, and keeps the file in quarantine. Without
-// it the gap is returned, as far as nothing behind it was found.
+// the database does not show any more, and of those whose heads cannot be read
+// either: a file may have the name of another. What it searches and finds damaged
+// is kept in quarantine. Without the batch the gap is returned, as far as nothing
+// behind it was found.
 func (fs *files) salvage(s *state, i int, g *gap) ([]block, error) {
-	seg, path := fs.segs[i], fs.path(fs.segs[i])
-	found, ok := fs.salvaged[seg.ordinal]
-	if fs.look && !fs.search {
+	if fs.look && !fs.search || sabotage.NoSalvage {
 		return nil, g
 	}
+	if !fs.look && time.Since(fs.checked) > straightFor {
+		return nil, fmt.Errorf("%w: %w", errAstray, g)
+	}
+	for k := -1; k < len(fs.segs)-1; k++ { // the tail is never one that nobody can read
+		j := k
+		if k < 0 {
+			j = i
+		} else if _, err := fs.head(k); k == i || !isDamage(err) {
+			continue
+		}
+		if j < 0 {
+			continue
+		}
+		b, err := fs.searchIn(s, fs.segs[j], g, j != i || g.reason == wire.ReasonCorrupt)
+		if b != nil || err != nil {
+			return b, err
+		}
+	}
+	return fs.below(s, i, g)
+}
+
+// below looks for number g.from in the file before segment i and those before it
+// whose heads cannot be read: one that is there by mistake hides it.
+func (fs *files) below(s *state, i int, g *gap) ([]block, error) {
+	if i < 0 || i == len(fs.segs)-1 {
+		return nil, g
+	}
+	if _, err := fs.head(i); !isDamage(err) {
+		return nil, g
+	}
+	k := i - 1
+	for k >= 0 {
+		if _, err := fs.head(k); !isDamage(err) {
+			break
+		}
+		k--
+	}
+	if k < 0 {
+		return nil, g
+	}
+	blocks, err := fs.readUpTo(s, k, g.from, g.to)
+	if err == nil {
+		return blocks, nil
+	}
+	if none := (*gap)(nil); errors.As(err, &none) && none.from == g.from {
+		g.to = min(g.to, none.to)
+	}
+	return nil, g
+}
+
+// searchIn looks for the batch of number g.from in the bytes of a segment; nil if it
+// is not there, and then the gap ends before the next one that is. damaged says
+// that the file is known to be.
+func (fs *files) searchIn(s *state, seg segment, g *gap, damaged bool) ([]block, error) {
+	path := fs.path(seg)
+	found, ok := fs.salvaged[seg.ordinal]
 	if !ok {
 		var err error
 		found, err = scan(path, fs.lane)
+		if isNotExist(err) || isDamage(err) {
+			return nil, nil
+		}
+		if err != nil && !fs.look && fs.try(seg.ordinal) < 2*salvageTries { // for one who only looks, what cannot be read now is not there
+			return nil, fmt.Errorf("segment %s cannot be read now: %w", path, err)
+		}
 		if fs.salvaged == nil {
 			fs.salvaged = map[uint64][]extent{}
-		}
-		if !fs.look { // for one who only looks, what cannot be read now is not there
-			if err != nil && fs.try(seg.ordinal) < 2*salvageTries {
-				return nil, fmt.Errorf("segment %s cannot be read now: %w", path, err)
-			}
-			if err := keepCopy(fs.dir, seg.name()); err != nil {
-				return nil, fmt.Errorf("segment %s is damaged (%w) and no copy of it could be kept: %w", path, g, err)
-			}
 		}
 		fs.salvaged[seg.ordinal] = found
 	}
 	k := slices.IndexFunc(found, func(e extent) bool { return e.last >= g.from })
+	if k < 0 && !damaged {
+		return nil, nil
+	}
+	if !fs.look {
+		if err := keepCopy(fs.dir, seg.name()); err != nil {
+			return nil, fmt.Errorf("segment %s is damaged (%w) and no copy of it could be kept: %w", path, g, err)
+		}
+	}
 	if k < 0 {
-		return nil, g
+		return nil, nil
 	}
 	if e := found[k]; e.first > g.from {
 		g.to = min(g.to, e.first-1)
-		return nil, g
+		return nil, nil
 	}
 	data, err := found[k].load(path)
 	if err != nil {
@@ -180,7 +254,7 @@ func (fs *files) salvage(s *state, i int, g *gap) ([]block, error) {
 	b, err := verify(s, fs.lane, data)
 	if err != nil {
 		g.cause = err
-		return nil, g
+		return nil, nil
 	}
 	return []block{b}, nil
 }
@@ -217,4 +291,25 @@ func keepCopy(dir, name string) error {
 		return err
 	}
 	return durable.SyncDir(filepath.Dir(to))
+}
+
+// setAside moves a file or folder into the folder quarantine, under another name
+// if there is one of that name.
+func setAside(dir, name string) error {
+	to := filepath.Join(dir, quarantine, name)
+	if err := durable.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(to); isNotExist(err) {
+			break
+		} else if err != nil {
+			return err
+		}
+		to = filepath.Join(dir, quarantine, fmt.Sprintf("%s.%d", name, i))
+	}
+	if err := durable.RenameFile(filepath.Join(dir, name), to); err != nil {
+		return err
+	}
+	return errors.Join(durable.SyncDir(filepath.Dir(to)), durable.SyncDir(dir))
 }

@@ -63,6 +63,11 @@ func (s segment) name() string {
 	return fmt.Sprintf("%010d-%020d%s", s.ordinal, uint64(s.first), segmentSuffix)
 }
 
+// compare orders segments from the oldest to the newest.
+func (s segment) compare(o segment) int {
+	return cmp.Or(cmp.Compare(s.ordinal, o.ordinal), cmp.Compare(s.first, o.first))
+}
+
 func parseSegment(name string) (s segment, ok bool) {
 	base, ok := strings.CutSuffix(name, segmentSuffix)
 	ordinal, first, ok2 := strings.Cut(base, "-")
@@ -83,15 +88,13 @@ func list(dir string) (segs []segment, temps []string, err error) {
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if s, ok := parseSegment(name); ok {
+		if s, ok := parseSegment(name); ok && !e.IsDir() {
 			segs = append(segs, s)
 		} else if strings.HasPrefix(name, tempPrefix) && strings.HasSuffix(name, tempSuffix) {
 			temps = append(temps, name)
 		}
 	}
-	slices.SortFunc(segs, func(a, b segment) int {
-		return cmp.Or(cmp.Compare(a.ordinal, b.ordinal), cmp.Compare(a.first, b.first))
-	})
+	slices.SortFunc(segs, segment.compare)
 	return segs, temps, nil
 }
 
@@ -236,6 +239,12 @@ func (f *file) commit(proof bool, fn func(tx *bbolt.Tx) error) error {
 	}
 	if err := durable.Ahead(durable.Write, f.path); err != nil {
 		return &notStored{err}
+	}
+	if f.meta.tx >= firstTx {
+		if err := f.sound(); err != nil {
+			f.abandon(err)
+			return &notStored{err}
+		}
 	}
 	before := f.meta.tx
 	f.db.NoSync = !proof

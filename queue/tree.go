@@ -69,6 +69,9 @@ func (t *tree) node(id uint64) (node, error) {
 		}
 	}
 	n, err := t.parse(b, id)
+	if err == nil && n.pages(t.page) != len(b)/int(t.page) {
+		err = t.damaged("page %d takes %d pages and has content for %d", id, len(b)/int(t.page), n.pages(t.page))
+	}
 	if err == nil && t.seen != nil {
 		err = t.seen(id, b)
 	}
@@ -103,6 +106,22 @@ func (t *tree) parse(b []byte, id uint64) (node, error) {
 		return node{}, t.damaged("page %d of %d bytes has %d elements", id, len(b), n.count)
 	}
 	return n, nil
+}
+
+// pages returns how many pages the node's content takes: bbolt gives it no others.
+func (n *node) pages(size int64) int {
+	end := uint64(pageHeader)
+	if i := n.count - 1; i >= 0 {
+		at := pageHeader + i*pageElement
+		e := n.b[at:]
+		end = uint64(at)
+		if n.branch {
+			end += uint64(binary.NativeEndian.Uint32(e)) + uint64(binary.NativeEndian.Uint32(e[4:]))
+		} else {
+			end += uint64(binary.NativeEndian.Uint32(e[4:])) + uint64(binary.NativeEndian.Uint32(e[8:])) + uint64(binary.NativeEndian.Uint32(e[12:]))
+		}
+	}
+	return int((end + uint64(size) - 1) / uint64(size))
 }
 
 // cut returns size bytes of a page at offset pos from its element i; nil if they

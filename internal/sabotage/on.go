@@ -15,9 +15,12 @@ var switches = strings.Split(os.Getenv("FIELDPOST_SABOTAGE"), ",")
 
 // The switches, from FIELDPOST_SABOTAGE: a comma-separated list of their names.
 var (
-	NoSync   = slices.Contains(switches, "nosync")
-	AckFirst = slices.Contains(switches, "ackfirst")
-	NoDedupe = slices.Contains(switches, "nodedupe")
-	NoFork   = slices.Contains(switches, "nofork")
-	DeafSync = slices.Contains(switches, "deafsync")
+	NoSync     = slices.Contains(switches, "nosync")
+	AckFirst   = slices.Contains(switches, "ackfirst")
+	NoDedupe   = slices.Contains(switches, "nodedupe")
+	NoFork     = slices.Contains(switches, "nofork")
+	NoSalvage  = slices.Contains(switches, "nosalvage")
+	NoChecksum = slices.Contains(switches, "nochecksum")
+	TombFirst  = slices.Contains(switches, "tombfirst")
+	DeafSync   = slices.Contains(switches, "deafsync")
 )
