@@ -9,7 +9,7 @@ N       ?= 200
 RACE    := $(shell CGO_ENABLED=1 sh -c '$(GO) env CC | xargs which' >/dev/null 2>&1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test sim e2e-long fmt lint fuzz bench powercut failedio systemd demo clean
+.PHONY: help build test sim e2e-long fmt lint fuzz bench powercut failedio injuries systemd demo clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,7 @@ test: ## run all tests (unit tests with the race detector where a C compiler is)
 	$(GO) test -timeout 15m ./internal/sim
 	$(GO) test -timeout 30m -v ./internal/e2e
 	$(GO) test -tags fieldpost_sabotage -run '^TestSabotage' ./queue
+	$(GO) test -tags fieldpost_sabotage -run '^TestSabotage' ./internal/injuries
 	FIELDPOST_SABOTAGE=nodedupe $(GO) test -tags fieldpost_sabotage -run '^TestSabotage' ./collector/journal
 	cd internal/embedder && $(GO) test ./...
 	cd bench && $(GO) vet ./... && $(GO) test -count=1 ./...
@@ -70,6 +71,9 @@ failedio: ## let N=200 operations on a disk fail, each in a life of agent and co
 
 systemd: ## run agent and collector as services under a real systemd (needs root and systemd-nspawn)
 	cd rigs/systemd && $(GO) test -count=1 -timeout 20m -v .
+
+injuries: ## damage the folders of N=200 real lanes and judge what becomes of them
+	$(GO) test -count=1 -timeout 24h -v ./internal/injuries -injuries $(N) -rivals 10
 
 demo: ## run the demo
 	$(GO) run ./cmd/collector demo

@@ -109,8 +109,9 @@ type file struct {
 	size int64       // bytes of the pages in use
 	db   *bbolt.DB   // nil: sealed, only read
 
-	spent   bool // a failed write left bytes in it that nobody was promised
-	fetched bool // batches were read from it, and the system was asked for the rest; guarded by files.mu
+	arena   []byte // of the writer: where sound reads to
+	spent   bool   // a failed write left bytes in it that nobody was promised
+	fetched bool   // batches were read from it, and the system was asked for the rest; guarded by files.mu
 
 	mu   sync.Mutex
 	lost error // not nil: the handle must not be used any more

@@ -4,13 +4,21 @@ import "encoding/binary"
 
 const freelistPage = 0x10
 
+// soundBytes is what the pages take that sound looks at, of an ordinary lane.
+const soundBytes = 48 << 10
+
 // sound looks at the pages that the next commit makes bbolt read, before it does:
 // those on the way to the newest batch, the buckets beside the batches, and the
 // list of free pages. bbolt trusts them: a page that claims to go on for a
 // billion others is freed one by one, one that claims a few takes the room of
 // batches that are still needed.
 func (f *file) sound() error {
+	if f.arena == nil {
+		f.arena = make([]byte, soundBytes)
+	}
 	return f.view(func(t *tree) error {
+		arena := f.arena
+		t.arena = &arena
 		n, err := t.node(t.root)
 		for depth := 1; err == nil && n.branch; depth++ {
 			if depth == maxDepth {

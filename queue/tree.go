@@ -25,6 +25,7 @@ type tree struct {
 	tx     int                                 // transaction that it is of
 	root   uint64                              // page, 0: inline
 	inline []byte                              // the root of a small bucket, within its parent's value
+	arena  *[]byte                             // where pages are read to as long as it has room; nil: memory of their own
 	seen   func(id uint64, pages []byte) error // told of all that is read; may be nil
 }
 
@@ -81,7 +82,15 @@ func (t *tree) node(id uint64) (node, error) {
 // read appends n pages from id on to b.
 func (t *tree) read(b []byte, id, n uint64) ([]byte, error) {
 	at := len(b)
-	b = append(make([]byte, 0, at+int(n)*int(t.page)), b...)[:at+int(n)*int(t.page)]
+	size := at + int(n)*int(t.page)
+	if t.arena != nil && size <= len(*t.arena) {
+		a := (*t.arena)[:size:size]
+		*t.arena = (*t.arena)[size:]
+		copy(a, b)
+		b = a
+	} else {
+		b = append(make([]byte, 0, size), b...)[:size]
+	}
 	if _, err := t.src.ReadAt(b[at:], int64(id)*t.page); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = fmt.Errorf("the file ends before page %d", id+n)

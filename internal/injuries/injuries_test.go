@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	many    = flag.Int("injuries", 300, "play so many seeds")
+	many    = flag.Int("injuries", 120, "play so many seeds")
 	first   = flag.Uint64("first", 1, "the first of them")
 	one     = flag.Uint64("seed", 0, "play this seed alone, and tell what happens")
 	rivalry = flag.Int("rivals", 50, "have bbolt read what every n-th seed has injured at rest; 0: never")
@@ -188,7 +188,7 @@ func (l *life) atRest(f *fate, rivals bool) error {
 	start := time.Now()
 	if err := l.open(); err != nil {
 		if errors.Is(err, queue.ErrForeign) && l.allForeign() {
-			f.refused++
+			f.refused, f.intact = 1, 0
 			return nil
 		}
 		return &wrong{"it cannot be opened: " + err.Error()}
@@ -229,7 +229,7 @@ func (l *life) afterwards(f *fate, whole map[place]bool, batches map[place][]pla
 		return err
 	}
 	var err error
-	if f.recovered, err = l.recovered(batches); err != nil {
+	if f.recovered, f.spare, err = l.recovered(batches); err != nil {
 		return err
 	}
 	st := l.q.Stats()

@@ -19,6 +19,7 @@ type fate struct {
 	unexplained               int // of the untold, those that the store's ledger shouts about
 	intact, recovered         int // batches that were whole and not yet delivered; and of them those that were delivered
 	byKey, byCursor, rivalsOf int // what bbolt had of those rivalsOf in files that were injured
+	spare                     int // of the others, those that were whole only in a page that was not in use, of a file that the lane went on in
 	died, hung                int // of bbolt's processes
 	slowest                   time.Duration
 	wounds                    []string
@@ -187,17 +188,22 @@ func (l *life) batchesOf() (map[place][]place, error) {
 }
 
 // recovered counts the batches of which all was delivered, or dropped by a policy.
-func (l *life) recovered(batches map[place][]place) (n int, err error) {
+// spare are those that a lane has written over, whose pages were not in use.
+func (l *life) recovered(batches map[place][]place) (n, spare int, err error) {
 	has, err := l.ledgerOf()
 	for _, own := range batches {
-		if !slices.ContainsFunc(own, func(at place) bool {
+		lost := slices.IndexFunc(own, func(at place) bool {
 			s, ok := has[at]
 			return !ok || s.reason == wire.ReasonCorrupt || s.reason == wire.ReasonMissing
-		}) {
+		})
+		switch {
+		case lost < 0:
 			n++
+		case l.clean && l.spare[own[lost]]:
+			spare++
 		}
 	}
-	return n, err
+	return n, spare, err
 }
 
 // untilNow adds what was accepted since before to whole: that is on disk after the injury.
