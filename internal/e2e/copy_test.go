@@ -36,7 +36,7 @@ func TestCopyOfAFile(t *testing.T) {
 	s.startCollector()
 	// The link is slow, so that the copy takes longer than the faults.
 	s.link.Delay(20 * time.Millisecond)
-	s.agent = launch(t, nil, &file, "agent", s.b.agent, "run", "--insecure-plaintext", "--id", agentID, "--dir", s.agentDir,
+	s.agent = launch(t, nil, &file, "agent", s.b.agent, "run", "--id", agentID, "--dir", s.agentDir,
 		"--collector", s.link.Addr(), "--config", s.config("agent"), "--topic", "t")
 	faults := 0
 	for ; faults < 12 && s.agent.running(); faults++ {

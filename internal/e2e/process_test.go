@@ -45,6 +45,13 @@ func (b *buffer) tail() string {
 	return string(all[max(0, len(all)-4000):])
 }
 
+// all returns everything.
+func (b *buffer) all() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
 // launch starts a binary that reads stdin, or a pipe that stays open if stdin is
 // nil. The test's end kills it.
 func launch(t *testing.T, env []string, stdin io.Reader, name, bin string, args ...string) *process {

@@ -35,6 +35,10 @@ type site struct {
 	link                   *faultnet.Proxy
 	agent, collector       *process // nil: not started yet or killed
 	collectorArgs          []string
+	pages                  string        // the collector's, of its last run
+	past                   []*process    // all that ran
+	tls                    time.Duration // life of certificates, 0: the default; below 0: plain TCP
+	secrets                []string      // that must not be shown
 
 	patience time.Duration // how long drain waits
 	large    int           // bytes that bodies have at most
@@ -62,7 +66,7 @@ var nextSite atomic.Uint64
 // switches of sabotaged binaries, "" takes the release ones.
 func newSite(t *testing.T, sabotage string) *site {
 	t.Helper()
-	s := &site{t: t, r: rand.New(rand.NewPCG(*seed, nextSite.Add(1))), patience: 30 * time.Second, large: 400}
+	s := &site{t: t, r: rand.New(rand.NewPCG(*seed, nextSite.Add(1))), patience: 30 * time.Second, large: 400, tls: -1}
 	if sabotage == "" {
 		s.b = get(t, release)
 	} else {
@@ -109,8 +113,10 @@ func freePort(t *testing.T) string {
 // startCollector starts the collector and waits until it listens.
 func (s *site) startCollector() {
 	s.t.Helper()
-	args := append([]string{"run", "--dir", s.collectorDir, "--insecure-plaintext", "--listen", s.listen, "--http", freePort(s.t), "--config", s.config("collector")}, s.collectorArgs...)
+	s.pages = freePort(s.t)
+	args := append([]string{"run", "--dir", s.collectorDir, "--listen", s.listen, "--http", s.pages, "--config", s.config("collector")}, s.collectorArgs...)
 	s.collector = launch(s.t, s.env, nil, "collector", s.b.collector, args...)
+	s.past = append(s.past, s.collector)
 	s.eventually("the collector listens", func() bool {
 		c, err := net.Dial("tcp", s.listen)
 		if err == nil {
@@ -135,6 +141,12 @@ func (s *site) stop() {
 // config writes a configuration file for an agent or a collector.
 func (s *site) config(of string) string {
 	text := fmt.Sprintf("heartbeat: {interval: %s}\n", beat)
+	switch {
+	case s.tls < 0:
+		text += "insecure_plaintext: true\n"
+	case s.tls > 0 && of == "collector":
+		text += fmt.Sprintf("tls: {certificate_life: %s}\n", s.tls)
+	}
 	if of == "agent" {
 		text += "reconnect: {min: 50ms, max: 500ms}\nlanes: {default: {segment_size: 64KiB}}\n"
 	}
@@ -148,8 +160,9 @@ func (s *site) config(of string) string {
 // startAgent starts the daemon and waits until it takes messages.
 func (s *site) startAgent() {
 	s.t.Helper()
-	s.agent = launch(s.t, s.env, nil, "agent", s.b.agent, "run", "--stay", "--insecure-plaintext", "--id", agentID,
+	s.agent = launch(s.t, s.env, nil, "agent", s.b.agent, "run", "--stay", "--id", agentID,
 		"--dir", s.agentDir, "--collector", s.link.Addr(), "--config", s.config("agent"))
+	s.past = append(s.past, s.agent)
 	s.eventually("the agent answers", func() bool {
 		_, err := s.liveStatus()
 		return err == nil || !s.agent.running()
