@@ -34,6 +34,7 @@ func required() []string {
 		"retention: segments are removed",
 		"tombstone: expired",
 		"tombstone: rejected",
+		"tombstone: purged",
 		"refused: reject",
 		"blocked, then accepted",
 		"a tombstone came too late: the message is stored",

@@ -269,6 +269,8 @@ func (w *world) fits(o *try, p *dropped, slack time.Duration) bool {
 		return true
 	case wire.ReasonRejected:
 		return o.poison && o.outcome != toldDropped
+	case wire.ReasonPurged:
+		return o.outcome != toldDropped && w.purgedAt(o, p.at)
 	}
 	return false
 }
@@ -354,13 +356,16 @@ func (w *world) agree(c *contents) error {
 			}
 			// What was on its way when it was given up and is stored is not counted (rule 8).
 			want := c.drop[m.id+" "+s.Lane]
-			for _, reason := range []wire.Reason{wire.ReasonExpired, wire.ReasonOverflow, wire.ReasonRejected} {
+			for _, reason := range []wire.Reason{wire.ReasonExpired, wire.ReasonOverflow, wire.ReasonRejected, wire.ReasonPurged} {
 				if len(w.sticks) > 0 && reason != wire.ReasonRejected {
 					continue // nobody knows whether a stick was there before the tombstone
 				}
 				if s.Dropped[reason] != want[reason] {
 					return fmt.Errorf("%s: lane %s says that it has dropped %v, the store says %v", m.name, s.Lane, s.Dropped, want)
 				}
+			}
+			if key := m.id + " " + s.Lane; want[wire.ReasonPurged] > w.purged[key] && !w.uncertain[key] {
+				return fmt.Errorf("%s: lane %s: purges say that they have dropped %d, the store has %d purged", m.name, s.Lane, w.purged[key], want[wire.ReasonPurged])
 			}
 			if s.DeadLetters != want[wire.ReasonRejected] {
 				return fmt.Errorf("%s: lane %s has %d dead letters, the store refused %d", m.name, s.Lane, s.DeadLetters, want[wire.ReasonRejected])

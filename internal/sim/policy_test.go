@@ -14,6 +14,7 @@ import (
 type policy struct {
 	lanes  map[string]agent.LaneConfig
 	poison bool // the store refuses some messages for good
+	purge  bool // an operator purges lanes
 }
 
 // drawPolicy draws the lanes' limits. Every third schedule has some.
@@ -25,7 +26,7 @@ func drawPolicy(seed uint64, r *rand.Rand) policy {
 		}
 		return p
 	}
-	p.poison = r.IntN(3) == 0
+	p.poison, p.purge = r.IntN(3) == 0, r.IntN(2) == 0
 	for _, lane := range lanes {
 		c := agent.LaneConfig{SegmentSize: segmentSize, Priority: r.IntN(3) - 1}
 		c.Overflow = []agent.Overflow{agent.Reject, agent.Block, agent.DropOldest, agent.DropNewest}[r.IntN(4)]
@@ -72,6 +73,8 @@ func (p *policy) allows(lane string, reason wire.Reason) bool {
 		return c.Overflow == agent.DropOldest || c.Overflow == agent.DropNewest
 	case wire.ReasonRejected:
 		return p.poison
+	case wire.ReasonPurged:
+		return p.purge
 	}
 	return false
 }

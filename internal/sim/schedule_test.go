@@ -87,6 +87,7 @@ var events = []event{
 	}},
 	{"agent is killed at a step", 4, func(w *world, m *machine) error { return m.killAtStep() }},
 	{"agent is killed as it goes live first", 3, func(w *world, m *machine) error { return m.killAtTurn() }},
+	{"operator purges", 3, func(w *world, m *machine) error { return m.purge() }},
 	{"agent's disk fails", 4, func(w *world, m *machine) error { m.disk.fail(w.r); return nil }},
 	{"folder is copied", 2, func(w *world, m *machine) error { return m.save() }},
 	{"folder is restored", 2, func(w *world, m *machine) error { return m.restore() }},

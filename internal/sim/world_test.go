@@ -39,6 +39,10 @@ type world struct {
 	sneaker  bool          // many sticks go round
 	real     time.Duration // when it began, on the machine's own clock
 
+	purges    []purge
+	purged    map[string]uint64 // messages that purges say they have dropped, by agent and lane
+	uncertain map[string]bool   // they may have dropped more
+
 	mu     sync.Mutex
 	dirs   int // folders made so far
 	alive  map[wire.Instance]*life
@@ -51,7 +55,7 @@ type world struct {
 }
 
 func newWorld(seed uint64, dir string) *world {
-	w := &world{r: rand.New(rand.NewPCG(seed, 1)), dir: dir, alive: map[wire.Instance]*life{}, owner: map[[2]string]*life{}, real: boot.Since(), seen: map[string]int{}, begin: time.Now()}
+	w := &world{r: rand.New(rand.NewPCG(seed, 1)), dir: dir, alive: map[wire.Instance]*life{}, owner: map[[2]string]*life{}, real: boot.Since(), seen: map[string]int{}, purged: map[string]uint64{}, uncertain: map[string]bool{}, begin: time.Now()}
 	w.policy = drawPolicy(seed, w.r)
 	w.sneaker = seed%4 == 2
 	w.center = &center{w: w, files: seed%3 == 0, disk: newDisk(w, "collector")}
