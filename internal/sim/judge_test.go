@@ -77,6 +77,7 @@ func placeOf(s *oracle.Stored) string {
 // judge compares what was accepted with what is stored. The collector has ended.
 func (w *world) judge() error {
 	c := w.center
+	c.age = 0 // nothing more goes while it is looked at
 	if err := c.open(nil); err != nil {
 		return err
 	}
