@@ -101,15 +101,29 @@ type LaneStatus struct {
 	LettersLost  uint64                 `json:"letters_lost,omitempty"` // and those that had to go because there were too many
 	Forks        uint64                 `json:"forks,omitempty"`        // times that folder and store had parted (rolled back)
 	RolledBack   uint64                 `json:"rolled_back,omitempty"`  // times that memory was seen to have gone back
+	Relabelled   uint64                 `json:"relabelled,omitempty"`   // messages that are marked "may be doubled" because of that
 	Quarantined  int                    `json:"quarantined,omitempty"`  // damaged files of which a copy is kept
 	Trouble      string                 `json:"trouble,omitempty"`      // what is wrong with the lane now
+	ToDo         []string               `json:"to_do,omitempty"`        // what an operator does about Forks and RolledBack
 }
+
+// What an operator does about what has happened to a folder.
+const (
+	afterFork        = "nothing is lost or doubled; was the folder restored from an older copy, or this machine cloned? A clone needs a folder and an id of its own; collector agents ID has the history"
+	afterRelabelling = "whoever reads what is marked \"may be doubled\" must expect doubles; stop the agent before this machine is set back to a snapshot; collector agents ID has the numbers"
+)
 
 func laneStatus(name wire.Lane, st queue.Stats, now time.Time) LaneStatus {
 	l := LaneStatus{
 		Lane: string(name), Epoch: st.Epoch, Accepted: st.Accepted, Next: st.Next, Acked: st.Acked,
 		Backlog: st.Backlog, BacklogBytes: st.BacklogBytes, Oldest: st.OldestTime, Streams: st.Streams, Segments: st.Segments, DiskBytes: st.DiskBytes,
-		Dropped: st.Dropped, DeadLetters: st.DeadLetters, LettersKept: st.LettersKept, LettersLost: st.LettersLost, Forks: st.Forks, RolledBack: st.RolledBack, Quarantined: st.Quarantined,
+		Dropped: st.Dropped, DeadLetters: st.DeadLetters, LettersKept: st.LettersKept, LettersLost: st.LettersLost, Forks: st.Forks, RolledBack: st.RolledBack, Relabelled: st.Relabelled, Quarantined: st.Quarantined,
+	}
+	if l.Forks > 0 {
+		l.ToDo = append(l.ToDo, "rolled back: "+afterFork)
+	}
+	if l.RolledBack > 0 {
+		l.ToDo = append(l.ToDo, "memory went back: "+afterRelabelling)
 	}
 	if !st.OldestTime.IsZero() {
 		l.OldestAge = Seconds(max(0, now.Sub(st.OldestTime)))

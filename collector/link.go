@@ -232,7 +232,7 @@ func (l *link) last(e *ending) []byte {
 		return e.answer
 	case e.fenced:
 		return wire.AppendJSON(nil, wire.TypeRefuse, wire.Refuse{Code: wire.RefuseFenced, Instance: e.by,
-			Message: "another session of this agent id was granted: no two agents may share an id"})
+			Message: "another session of this agent id was granted: if this machine or that one is a clone, stop it and give it a folder and an id of its own"})
 	case e.refusal != nil:
 		return e.refusal.frame()
 	}

@@ -43,7 +43,7 @@ max_age_seconds, free_space, overflow, sync_interval_seconds, live_first_seconds
 compression, epoch, accepted, next, acked, backlog, backlog_bytes, oldest,
 oldest_age_seconds, streams, segments, disk_bytes, dropped {reason: count}, dead_letters,
 letters_kept, letters_lost, forks,
-rolled_back, quarantined, trouble}]. What does not apply is left out. Times are RFC
+rolled_back, relabelled, quarantined, trouble, to_do}]. What does not apply is left out. Times are RFC
 3339, durations seconds, share per cent. accepted counts messages since the folder was made; next and
 acked are numbers of the lane's present epoch.
 
@@ -225,11 +225,15 @@ func notes(l *agent.LaneStatus) (list []string) {
 		{uint64(max(0, l.Streams-1)), "%d older streams follow behind as a backlog"},
 		{l.Forks, "rolled back: folder and store had parted, %d times"},
 		{l.RolledBack, "the memory of this machine went back, %d times"},
+		{l.Relabelled, "%d messages are marked \"may be doubled\""},
 		{uint64(l.Quarantined), "%d damaged files, of which a copy is kept"},
 	} {
 		if n.count > 0 {
 			list = append(list, fmt.Sprintf(n.text, n.count))
 		}
+	}
+	for _, todo := range l.ToDo {
+		list = append(list, "next, "+todo)
 	}
 	return list
 }

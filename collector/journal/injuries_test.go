@@ -202,6 +202,23 @@ func (l *life) intact(t *testing.T, p *placed, now map[string][]byte) bool {
 	return false
 }
 
+// anothers reports whether nothing in a folder tells any more that it was not
+// another store's.
+func (l *life) anothers(now map[string][]byte) bool {
+	if bytes.Equal(now[identityName], l.content[identityName]) {
+		return false
+	}
+	own, foreign := false, false
+	was, err := parseHead(l.content[l.records[0].file])
+	for name, b := range now {
+		if h, herr := parseHead(b); strings.HasSuffix(name, suffix) && err == nil && herr == nil {
+			own = own || h.store == was.store
+			foreign = foreign || h.store != was.store
+		}
+	}
+	return foreign && !own
+}
+
 // number is one number of one stream.
 type number struct {
 	epoch wire.Epoch
@@ -296,6 +313,9 @@ func injure(t *testing.T, s uint64, sum *tallyOf) {
 		b, err := os.ReadFile(filepath.Join(l.dir, e.Name()))
 		must(t, err)
 		now[e.Name()] = b
+	}
+	if l.anothers(now) {
+		return
 	}
 	// What is intact, and how far each stream is known to go by that.
 	intact := map[number]bool{}
