@@ -17,6 +17,7 @@ import (
 type stick struct {
 	id       string // of the agent
 	file     []byte
+	only     bool // it holds what a folder held that was put back since: it must arrive
 	receipts [][]byte
 }
 
@@ -63,6 +64,47 @@ func (m *machine) export() error {
 	defer w.mu.Unlock()
 	w.sticks = append(w.sticks, &stick{id: m.id, file: b.Bytes()})
 	return nil
+}
+
+// restoreBehind puts an older copy in the place of the folder, after all that the
+// newer one held has gone to a stick.
+func (m *machine) restoreBehind() error {
+	w := m.w
+	if m.copy == "" {
+		return m.save()
+	}
+	if m.life == nil {
+		return nil
+	}
+	w.healDisks()
+	m.life.stop()
+	m.life.producers.Wait()
+	time.Sleep(15 * time.Second) // what was uncertain is stored now
+	var b bytes.Buffer
+	done, err := m.life.a.Carry(context.Background(), &b, agent.CarryOptions{All: true})
+	if err != nil && !errors.Is(err, agent.ErrNothing) {
+		return err
+	}
+	if err == nil {
+		w.note("%s: a stick holds all there is, %+v", m.name, done)
+		w.mu.Lock()
+		w.sticks = append(w.sticks, &stick{id: m.id, file: b.Bytes(), only: true})
+		w.mu.Unlock()
+	}
+	w.saw("carry: a folder is put back, and what it held is on a stick")
+	return m.putBack()
+}
+
+// bringHome imports the sticks that must arrive.
+func (c *center) bringHome() {
+	c.w.mu.Lock()
+	list := append([]*stick(nil), c.w.sticks...)
+	c.w.mu.Unlock()
+	for _, s := range list {
+		if s.only {
+			c.take(c.door, s, collector.ImportOptions{})
+		}
+	}
 }
 
 // carryIn imports a stick, half of the time while the schedule goes on.

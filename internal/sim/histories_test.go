@@ -48,6 +48,8 @@ func required() []string {
 		"carry: a stick overlaps what is stored",
 		"carry: a stick is imported again",
 		"carry: a receipt acks",
+		"carry: a folder is put back, and what it held is on a stick",
+		"carry: a session learns that a stick has brought more than it knows",
 		"carry: a receipt says nothing new",
 		"carry: a receipt makes a dead letter",
 		"carry: a message is refused for good",

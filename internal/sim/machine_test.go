@@ -316,6 +316,12 @@ func (m *machine) restore() error {
 	if err := m.drain(); err != nil {
 		return err
 	}
+	return m.putBack()
+}
+
+// putBack puts the older copy in the folder's place.
+func (m *machine) putBack() error {
+	w := m.w
 	if err := m.stop(); err != nil {
 		return err
 	}

@@ -95,6 +95,7 @@ var events = []event{
 	{"a stick is written", 1, func(w *world, m *machine) error { return m.export() }},
 	{"a stick is imported", 1, func(w *world, m *machine) error { return w.center.carryIn(m) }},
 	{"a stick's receipt is taken", 1, func(w *world, m *machine) error { return m.settle() }},
+	{"a stick takes what a folder had that is put back", 1, func(w *world, m *machine) error { return m.restoreBehind() }},
 	{"a stick goes round", 1, func(w *world, m *machine) error {
 		return errors.Join(m.export(), w.center.carryIn(m), m.settle())
 	}},
@@ -156,6 +157,7 @@ func (w *world) play() error {
 			return err
 		}
 	}
+	w.center.bringHome()
 	return nil
 }
 
