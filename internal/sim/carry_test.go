@@ -73,7 +73,7 @@ func (m *machine) restoreBehind() error {
 	if m.copy == "" {
 		return m.save()
 	}
-	if m.life == nil {
+	if m.life == nil || w.policy.poison { // nobody makes a dead letter of what is refused then
 		return nil
 	}
 	w.healDisks()
