@@ -166,6 +166,9 @@ again becomes a dead letter again. It prints how many there were.`,
 			if err != nil {
 				return err
 			}
+			if err := daemon.ActAsOwner(c.Dir); err != nil {
+				return err
+			}
 			if s.given.lane == "" {
 				s.given.lane = string(wire.DefaultLane)
 			}

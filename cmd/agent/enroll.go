@@ -62,6 +62,9 @@ token), 69 if it cannot be reached.`,
 			if err != nil {
 				return err
 			}
+			if err := daemon.ActAsOwner(c.Dir); err != nil {
+				return err
+			}
 			e, err := enroll(cmd.Context(), agent.EnrollConfig{ID: c.ID, Dir: c.Dir, Token: secret, Software: "fieldpost agent " + daemon.Version()}, c.Collectors)
 			if err != nil {
 				return err

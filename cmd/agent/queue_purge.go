@@ -57,6 +57,9 @@ if more may have been dropped than it says; 78 if there is no such lane.`,
 			if err != nil {
 				return err
 			}
+			if err := daemon.ActAsOwner(c.Dir); err != nil {
+				return err
+			}
 			if s.given.lane == "" {
 				return daemon.WithCode(daemon.Usage, errors.New("name the lane with --lane"))
 			}

@@ -54,6 +54,9 @@ folder or its disk takes nothing now, 76 if a daemon has the folder and does not
 			if err != nil {
 				return err
 			}
+			if err := daemon.ActAsOwner(c.Dir); err != nil {
+				return err
+			}
 			list, err := takeReceipt(cmd.Context(), c, text)
 			if perr := printSettled(cmd.OutOrStdout(), list, asJSON); err == nil {
 				err = perr

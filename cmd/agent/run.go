@@ -52,6 +52,9 @@ process has it 75.`,
 			if err != nil {
 				return err
 			}
+			if err := daemon.ActAsOwner(c.Dir); err != nil {
+				return err
+			}
 			if err := findCollector(&c); err != nil {
 				return err
 			}

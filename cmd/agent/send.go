@@ -43,6 +43,9 @@ later (the lane is full, another program has the folder); 76 if that is unknown.
 			if err != nil {
 				return err
 			}
+			if err := daemon.ActAsOwner(c.Dir); err != nil {
+				return err
+			}
 			m := message{Lane: s.given.lane, Topic: s.given.topic, Time: time.Now()}
 			if m.Headers, err = parseHeaders(headers); err != nil {
 				return daemon.WithCode(daemon.Usage, err)

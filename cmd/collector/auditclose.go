@@ -57,6 +57,9 @@ lost-at-store or missing.`,
 			if err != nil {
 				return err
 			}
+			if err := daemon.ActAsOwner(c.Dir); err != nil {
+				return err
+			}
 			of, err := parseStream(args[0])
 			if err == nil && (strings.TrimSpace(reason) == "" || len(reason) > ledger.MaxCloseText) {
 				err = fmt.Errorf("say why, in at most %d bytes: --reason TEXT", ledger.MaxCloseText)

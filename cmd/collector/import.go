@@ -130,6 +130,9 @@ func interruptedImport(ctx context.Context, err error) error {
 
 // importHere imports into the journal of a collector that does not run.
 func importHere(ctx context.Context, c config.Collector, from io.Reader, o collector.ImportOptions) (report collector.ImportReport, err error) {
+	if err := daemon.CheckOwner(c.Dir); err != nil {
+		return report, err
+	}
 	if _, err := journal.OpenReader(c.Dir); err != nil { // opening would make a journal where there is none
 		return report, err
 	}

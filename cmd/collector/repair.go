@@ -10,6 +10,7 @@ import (
 
 	"github.com/fieldpost/fieldpost/collector/journal"
 	"github.com/fieldpost/fieldpost/internal/config"
+	"github.com/fieldpost/fieldpost/internal/daemon"
 )
 
 func repairCommand() *cobra.Command {
@@ -46,6 +47,9 @@ lost_records, new_store.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := s.load()
 			if err != nil {
+				return err
+			}
+			if err := daemon.ActAsOwner(c.Dir); err != nil {
 				return err
 			}
 			r, err := journal.Repair(cmd.Context(), c.Dir, yes)

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fieldpost/fieldpost/collector/enroll"
+	"github.com/fieldpost/fieldpost/internal/daemon"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -26,6 +27,9 @@ new certificate counts, the old ones never again.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := s.load()
 			if err != nil {
+				return err
+			}
+			if err := daemon.ActAsOwner(c.Dir); err != nil {
 				return err
 			}
 			id, err := wire.ParseAgentID(args[0])

@@ -47,6 +47,9 @@ If another collector has the folder the exit code is 75.`,
 			if err != nil {
 				return err
 			}
+			if err := daemon.ActAsOwner(c.Dir); err != nil {
+				return err
+			}
 			return run(cmd.Context(), c, daemon.Logger(cmd.ErrOrStderr(), c.Log))
 		},
 	}

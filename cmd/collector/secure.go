@@ -13,6 +13,7 @@ import (
 	"github.com/fieldpost/fieldpost/collector"
 	"github.com/fieldpost/fieldpost/collector/enroll"
 	"github.com/fieldpost/fieldpost/internal/config"
+	"github.com/fieldpost/fieldpost/internal/daemon"
 	"github.com/fieldpost/fieldpost/internal/pki"
 	"github.com/fieldpost/fieldpost/wire"
 )
@@ -203,6 +204,9 @@ func (s *security) announce(listen string) {
 func openRegistry(c *config.Collector, log *slog.Logger) (*enroll.Registry, error) {
 	if c.TLS.Given() {
 		return nil, errors.New("this collector's certificates come from files (tls: in the configuration), and it enrols nobody; give agents certificates from the same place")
+	}
+	if err := daemon.ActAsOwner(c.Dir); err != nil {
+		return nil, err
 	}
 	r, err := enroll.Open(enroll.Options{Dir: c.Dir, Logger: log})
 	if errors.Is(err, enroll.ErrNone) {

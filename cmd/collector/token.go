@@ -116,6 +116,9 @@ kept. It counts within a second, without a restart.`,
 			if _, err := os.Stat(c.Dir); err != nil {
 				return fmt.Errorf("%w; name a collector's folder with --dir", err)
 			}
+			if err := daemon.ActAsOwner(c.Dir); err != nil {
+				return err
+			}
 			text, err := enroll.NewBearer(cmd.Context(), c.Dir)
 			if err != nil {
 				return err

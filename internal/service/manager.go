@@ -138,7 +138,13 @@ func (m *Manager) steer(do func() error) error {
 	} else if !there {
 		return fmt.Errorf("%s is not installed; \"service install\" does that", m.d.Name)
 	}
-	return do()
+	if err := do(); err != nil {
+		if m.systemd {
+			return fmt.Errorf("%w; \"journalctl -u %s -n 20\" says why", err, m.d.Name)
+		}
+		return err
+	}
+	return nil
 }
 
 // installed reports whether the service system knows the daemon.

@@ -53,6 +53,8 @@ func TestServices(t *testing.T) {
 	if strings.Count(again, "done already") != 6 {
 		t.Errorf("installed twice:\n%s", again)
 	}
+	token := m.run("fieldpost-collector", "token", "create", "--dir", storeData, "--id", "pump-7", "--bare")
+	m.run("fieldpost-agent", "enroll", "--config", "/etc/fieldpost/agent.yaml", "--collector", "127.0.0.1:4717", "--token", token)
 	m.run("fieldpost-agent", "service", "start")
 	m.send(1, 5)
 	m.stored(5)
@@ -64,6 +66,17 @@ func TestServices(t *testing.T) {
 		if mode := m.run("stat", "-c", "%U %a", agentData); mode != "fieldpost 700" {
 			t.Errorf("the folder is %s", mode)
 		}
+	})
+	t.Run("what root does to its folder while it is stopped is its own", func(t *testing.T) {
+		m.run("fieldpost-agent", "service", "stop")
+		m.run("fieldpost-agent", "send", "--dir", agentData, "m6")
+		m.run("fieldpost-agent", "queue", "purge", "--dir", agentData, "--lane", "default", "--yes")
+		m.run("fieldpost-agent", "send", "--dir", agentData, "m6")
+		if out := m.run("find", agentData, "!", "-user", "fieldpost"); out != "" {
+			t.Errorf("not the service's:\n%s", out)
+		}
+		m.run("fieldpost-agent", "service", "start")
+		m.stored(6)
 	})
 	t.Run("levels are the journal's", func(t *testing.T) {
 		if out := m.run("journalctl", "-u", agentUnit, "-p", "info", "-o", "cat", "--no-pager"); !strings.Contains(out, `msg="the agent is open"`) || strings.Contains(out, "<6>") {
@@ -83,7 +96,7 @@ func TestServices(t *testing.T) {
 		if took > 2*time.Second {
 			t.Errorf("it took %s", took)
 		}
-		m.send(6, 10)
+		m.send(7, 10)
 		m.stored(10)
 	})
 	t.Run("hung, it is killed by the watchdog and back", func(t *testing.T) {
