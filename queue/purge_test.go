@@ -220,6 +220,12 @@ func TestPurgeGivesRoomBack(t *testing.T) {
 		}
 	}
 	before := s.Stats()
+	if _, err := s.Purge(t.Context(), Purge{Before: MessageID{0, 21}}); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.Stats(); st.Segments > before.Segments/2+2 || st.BacklogBytes < before.BacklogBytes/2-20<<10 || st.BacklogBytes > before.BacklogBytes/2+20<<10 {
+		t.Errorf("before %+v, with half of it %+v", before, st)
+	}
 	if _, err := s.Purge(t.Context(), Purge{}); err != nil {
 		t.Fatal(err)
 	}

@@ -110,6 +110,9 @@ func (fs *files) bytesAbove(s *state, acked wire.Seq) uint64 {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	n := max(acked+1, s.oldest)
+	for t, dropped, _ := s.tomb(n); dropped; t, dropped, _ = s.tomb(n) { // its file may be gone
+		n = t.to + 1
+	}
 	i := fs.index(n)
 	if i < 0 || n >= s.next {
 		return 0

@@ -32,7 +32,8 @@ they were sent.
 
 It works on a folder whose agent runs, and on one whose agent does not, changes
 nothing, and frees nothing: what is printed is delivered all the same. What is
-dropped is not printed; "agent queue ls" has it.
+delivered while it prints may be left out. What is dropped is not printed; "agent queue
+ls" has it.
 
 With --carry FILE it writes a carry file instead, for a site without a link: batches as
 they lie in the queue, with checksums. "collector import FILE" takes it, every message
