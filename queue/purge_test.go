@@ -24,7 +24,7 @@ type aged struct {
 // A purge takes exactly the whole batches within its bound, of what is not acked, and
 // Purgeable says so before, open and at rest. The link gets tombstones in their place.
 func TestPurgeTakesWholeBatchesWithinItsBound(t *testing.T) {
-	seeds := uint64(30)
+	seeds := uint64(16)
 	if testing.Short() {
 		seeds = 8
 	}
@@ -325,4 +325,29 @@ func TestPurgeOnAFullDisk(t *testing.T) {
 	l.crash()
 	l.welcome(storeA, wire.Match{})
 	l.want(1, "purged", "purged", "purged", "m4")
+}
+
+// What is acked after a purge was begun stays acked; a number is dropped once.
+func TestPurgeOfWhatIsSettledMeanwhile(t *testing.T) {
+	l := openLane(t)
+	l.put(1, 6)
+	l.welcome(storeA, wire.Match{})
+	l.Ack(l.epoch(), 2)
+	if _, err := l.Drop(t.Context(), 4, 4, wire.ReasonExpired); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []uint64{2, 0} {
+		if n, err := l.purge(t.Context(), []span{{1, 2}, {2, 5}, {9, 12}}); n != want || err != nil {
+			t.Fatalf("%d, %v, want %d", n, err, want)
+		}
+	}
+	l.want(3, "purged", "expired", "purged", "m6")
+	v := l.view(0)
+	defer v.close()
+	v.settled = 4
+	c := v.contents()
+	slices.SortFunc(c.Dropped, func(a, b DropCount) int { return int(a.Reason) - int(b.Reason) })
+	if d := c.Dropped; len(d) != 2 || d[0].Numbers != 1 || d[0].Pending != 0 || d[1].Numbers != 2 || d[1].Pending != 1 || d[1].From != 3 || d[1].To != 5 || d[1].Ranges != 2 {
+		t.Errorf("%+v", d)
+	}
 }

@@ -11,7 +11,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/fieldpost/fieldpost/wire"
@@ -159,7 +158,7 @@ func joined(list []string) (out []string) {
 // history: several streams, tombstones of all kinds, refusals, openings. Looking
 // changes nothing in the folder.
 func TestMessagesAreWhatTheLinkGets(t *testing.T) {
-	seeds := uint64(12)
+	seeds := uint64(8)
 	if testing.Short() {
 		seeds = 4
 	}
@@ -172,6 +171,7 @@ func TestMessagesAreWhatTheLinkGets(t *testing.T) {
 			}
 			s.settle()
 			want := joined(s.told())
+			tail, before := s.live().q.files.tail, picture(t, s.cfg.Dir)
 			if got := joined(s.held(MessageID{}, false)); !slices.Equal(got, want) {
 				t.Fatalf("open: got\n%q\nwant\n%q", got, want)
 			}
@@ -191,6 +191,9 @@ func TestMessagesAreWhatTheLinkGets(t *testing.T) {
 				if got := s.held(id, true); !slices.Equal(got, all[i:]) {
 					t.Fatalf("from %s: got\n%q\nwant\n%q", id, got, all[i:])
 				}
+			}
+			if after := picture(t, s.cfg.Dir); !slices.Equal(before, after) || s.live().q.files.tail != tail || tail.broken() != nil {
+				t.Fatalf("looking has changed the open lane: %v", tail.broken())
 			}
 			if err := s.Lane.Close(); err != nil {
 				t.Fatal(err)
@@ -295,15 +298,14 @@ func (s *site) checkContents(c Contents, want []string) {
 func TestMessagesBesideAWriter(t *testing.T) {
 	s := openSite(t, func(c *Config) { c.SegmentSize, c.LiveFirst = minSegmentSize, 0 })
 	s.link()
-	stop := make(chan struct{})
-	var all sync.WaitGroup
-	all.Go(func() {
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
+	count := 300
+	if testing.Short() {
+		count = 120
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for i := range count {
 			if err := s.Put(context.Background(), wire.Message{Time: base, Body: make([]byte, 2000)}); err != nil {
 				t.Error(err)
 				return
@@ -316,12 +318,13 @@ func TestMessagesBesideAWriter(t *testing.T) {
 				}
 			}
 		}
-	})
-	rounds := 60
-	if testing.Short() {
-		rounds = 15
-	}
-	for range rounds {
+	}()
+	for going := true; going; {
+		select {
+		case <-ended:
+			going = false
+		default:
+		}
 		last := wire.Seq(0)
 		err := s.Messages(t.Context(), MessageID{}, true, func(it Item) error {
 			if it.Trouble != nil || it.Reason != 0 || last > 0 && it.ID.Number < last+1 {
@@ -337,8 +340,9 @@ func TestMessagesBesideAWriter(t *testing.T) {
 			t.Errorf("damage: %s", d)
 		}
 	}
-	close(stop)
-	all.Wait()
+	if st := s.Stats(); st.Oldest < wire.Seq(count/2) {
+		t.Errorf("no files went meanwhile: %+v", st)
+	}
 }
 
 // A damaged folder shows what an opening would deliver of it, says what is wrong, and

@@ -216,12 +216,12 @@ func contentNotes(l *agent.LaneContents) (notes []string) {
 			of = fmt.Sprintf("stream %d: ", s.Number)
 		}
 		for _, d := range s.Dropped {
-			text := fmt.Sprintf("%s%d dropped, %s, between %d and %d", of, d.Numbers, d.Reason, d.From, d.To)
+			text := fmt.Sprintf("%s%d dropped, %s, between %d and %d", of, d.Numbers+d.Void, d.Reason, d.From, d.To)
 			if d.Pending > 0 {
 				text += fmt.Sprintf("; the store has not heard of %d", d.Pending)
 			}
 			if d.Void > 0 {
-				text += fmt.Sprintf("; %d more are stored all the same", d.Void)
+				text += fmt.Sprintf("; %d of them had got to the store before, and are stored", d.Void)
 			}
 			notes = append(notes, text)
 		}
