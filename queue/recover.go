@@ -289,8 +289,9 @@ func (r *recovery) lost(seg segment) error {
 	if err := r.salvage(seg, !wiped); err != nil {
 		return err
 	}
-	if wiped && r.change.state.next == before {
+	if wiped { // what was taken back and is found whole all the same is taken over; nothing is damaged
 		r.warnings = r.warnings[:said]
+		r.clean = r.clean && r.change.state.next == before
 		return nil
 	}
 	r.clean = false

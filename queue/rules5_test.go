@@ -108,6 +108,25 @@ func TestRule5UncertainAtClose(t *testing.T) {
 	l.want(1, "m1", "m2", "m3")
 }
 
+// A commit that the lane has taken back itself is no damage to the next opening.
+func TestRule5WhatWasTakenBackIsNoDamage(t *testing.T) {
+	l := openLane(t)
+	l.put(1, 2)
+	l.faults.fail(afterCommit, errDisk, errDisk) // of the commit, and of taking it back
+	l.faults.fail(onCreate, errDisk)
+	if err := l.Put(context.Background(), msg("m3")); err == nil {
+		t.Fatal("stored")
+	}
+	l.cfg.Dir = l.copy() // as a kill leaves it
+	l.Queue.Close()
+	l.open()
+	if st := l.Stats(); st.Quarantined != 0 {
+		t.Errorf("%d files in quarantine", st.Quarantined)
+	}
+	l.put(int(l.Stats().Next), int(l.Stats().Next))
+	l.want(1, bodies(1, int(l.Stats().Next)-1)...)
+}
+
 func TestRule5AFullDiskIsCertain(t *testing.T) {
 	l := openLane(t)
 	l.put(1, 2)
