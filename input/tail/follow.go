@@ -1,0 +1,381 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fieldpost/fieldpost/input"
+)
+
+// follow brings the files that are followed up to date with what was seen.
+func (t *Tail) follow(ctx context.Context, seen *found) {
+	first := !t.scanned
+	t.scanned = true
+	fresh := map[int]bool{} // rules that have never read a file
+	if first {
+		for i := range t.cfg.Rules {
+			fresh[i] = true
+		}
+		t.remember(seen, fresh)
+	}
+	for _, f := range slices.Clone(t.files) {
+		if !f.busy.Load() {
+			t.look(ctx, f, seen)
+		}
+	}
+	for i := range seen.list {
+		e := &seen.list[i]
+		if f := t.byID[e.id]; e.rule < 0 || f != nil && !f.busy.Load() && !f.truncated || f != nil && f.busy.Load() {
+			continue
+		}
+		if len(t.files) >= maxFiles {
+			break
+		}
+		t.begin(ctx, e, seen, first && fresh[e.rule] && t.cfg.Rules[e.rule].FromEnd)
+	}
+	t.closeSome()
+}
+
+// remember takes up the files that the lanes have positions of: first those that
+// are where they were, then those that are found by their content.
+func (t *Tail) remember(seen *found, fresh map[int]bool) {
+	var lost []*file
+	for _, name := range t.feed.Sources(prefix) {
+		src := t.feed.Source(name)
+		first := pathOf(src)
+		rule := t.rule(first)
+		if rule < 0 {
+			continue // not read any more; what it was stays known, in case it comes back
+		}
+		fresh[rule] = false
+		at, note := src.Position()
+		m, err := parseNote(note)
+		if err != nil {
+			t.cfg.Logger.Error("a position is not understood; the file is read from its beginning", "path", first, "err", err)
+			continue
+		}
+		e := entry{path: first, id: m.id, size: at}
+		i, there := seen.byID[m.id]
+		other := t.byID[m.id]
+		if there {
+			e = seen.list[i]
+		}
+		f := t.add(src, &e, rule)
+		if there {
+			err = f.open()
+		}
+		if !there || errors.Is(err, errTruncated) || errors.Is(err, errOther) || other != nil {
+			f.close()
+			f.lost = time.Now()
+			lost = append(lost, f)
+			delete(t.byID, m.id)
+			if other != nil {
+				t.byID[m.id] = other
+			}
+		}
+	}
+	for _, f := range lost {
+		f.truncated = true
+		t.find(f, seen)
+	}
+	// Of several files that a name had, the one read first is the oldest.
+	byPath := map[string][]*file{}
+	for _, f := range t.files {
+		byPath[f.first] = append(byPath[f.first], f)
+	}
+	for path, list := range byPath {
+		slices.SortFunc(list, func(a, b *file) int {
+			if (a.path == path) != (b.path == path) {
+				if a.path == path {
+					return 1
+				}
+				return -1
+			}
+			return t.timeOf(a, seen).Compare(t.timeOf(b, seen))
+		})
+		for i, f := range list[1:] {
+			f.after = list[i]
+		}
+	}
+}
+
+func (t *Tail) timeOf(f *file, seen *found) time.Time {
+	if i, ok := seen.byID[f.id]; ok {
+		return seen.list[i].time
+	}
+	return time.Time{}
+}
+
+// look brings one file up to date, and decides whether it is left.
+func (t *Tail) look(ctx context.Context, f *file, seen *found) {
+	if f.after != nil && !f.after.busy.Load() && f.after.done {
+		f.after = nil
+	}
+	if f.truncated || !f.lost.IsZero() {
+		if t.byID[f.id] == f {
+			delete(t.byID, f.id) // whatever has its identity is another file
+		}
+		t.search(ctx, f, seen)
+		return
+	}
+	i, there := seen.byID[f.id]
+	if there {
+		e := &seen.list[i]
+		f.path, f.gone = e.path, false
+		f.renamed = e.path != f.first
+		if f.zip == nil {
+			f.resized(e.size)
+		}
+		if f.off < f.size {
+			f.done = false
+		}
+	} else {
+		f.gone = len(seen.troubles) == 0
+	}
+	read := f.settled && f.off >= f.size && f.trouble == nil
+	switch {
+	case f.gone && f.h == nil && !read:
+		f.lost = time.Now()
+	case f.gone && read && (f.h == nil || f.quiet(t.cfg.quiet)):
+		t.forget(ctx, f)
+	case f.renamed && read && f.quiet(closeAfter):
+		f.done = true
+		f.close()
+	case f.zip != nil && read:
+		f.done = true
+		f.close()
+	}
+}
+
+// forget leaves a file that is gone for good.
+func (t *Tail) forget(ctx context.Context, f *file) {
+	if err := f.src.Forget(ctx); err != nil {
+		f.trouble = err
+		return
+	}
+	f.done = true
+	t.drop(f)
+}
+
+// search looks for a file that was truncated, or is not where it was: under another
+// name, as a copy, compressed.
+func (t *Tail) search(ctx context.Context, f *file, seen *found) {
+	if f.lost.IsZero() {
+		f.lost = time.Now()
+	}
+	f.close()
+	if t.find(f, seen) {
+		return
+	}
+	if at, _ := f.src.Position(); at == 0 || time.Since(f.lost) >= t.cfg.search || len(seen.siblings(f.first)) == 0 {
+		t.giveUp(ctx, f)
+	}
+}
+
+// find looks once for a file by its content, and reports whether it is found.
+func (t *Tail) find(f *file, seen *found) bool {
+	at, note := f.src.Position()
+	m, err := parseNote(note)
+	if at == 0 || err != nil { // nothing of it was read, so nothing can tell it
+		return false
+	}
+	for _, e := range append(seen.siblings(f.first), seen.at(f.first)...) {
+		if t.byID[e.id] == nil && t.adopt(f, &e, &m, at) {
+			t.cfg.Logger.Info("a file is read on under another name", "path", f.first, "now", e.path, "at", at)
+			t.between(f, &e, seen)
+			return true
+		}
+	}
+	return false
+}
+
+// at returns the entry of a path.
+func (f *found) at(path string) []entry {
+	for i := range f.list {
+		if f.list[i].path == path {
+			return f.list[i : i+1]
+		}
+	}
+	return nil
+}
+
+// adopt makes e the file if it has its content.
+func (t *Tail) adopt(f *file, e *entry, m *mark, at int64) bool {
+	h, err := open(e.path)
+	if err != nil {
+		return false
+	}
+	id, err := identifyOpen(h)
+	if err != nil || id != e.id {
+		h.Close()
+		return false
+	}
+	var zip *unzipped
+	size := e.size
+	ok := m.fits(h, at, size)
+	if !ok && compressed(h) {
+		if zip, size, err = unzip(h); err == nil {
+			ok = m.fits(zip, at, size)
+		}
+	}
+	if !ok {
+		h.Close()
+		return false
+	}
+	f.h, f.zip, f.id, f.path, f.size = h, zip, e.id, e.path, size
+	f.off, f.head, f.tail = at, make([]byte, m.head.n), make([]byte, m.tail.n)
+	f.reader().ReadAt(f.head, 0)
+	f.reader().ReadAt(f.tail, at-int64(len(f.tail)))
+	f.lost, f.truncated, f.gone, f.settled, f.moved, f.changed = time.Time{}, false, false, false, true, time.Now()
+	f.renamed = e.path != f.first
+	t.byID[e.id] = f
+	return true
+}
+
+// giveUp leaves a file that is not to be found. What was left of it is not read.
+func (t *Tail) giveUp(ctx context.Context, f *file) {
+	left, err := f.src.Settle(ctx)
+	if err != nil {
+		f.trouble = err
+		return
+	}
+	if unread := left + max(0, f.size-f.off); unread > 0 {
+		t.cfg.Logger.Error("a file is gone before it was read to its end", "path", f.first, "unread_bytes", unread)
+		t.mu.Lock()
+		t.before.unread += unread
+		t.mu.Unlock()
+	}
+	t.forget(ctx, f)
+}
+
+// between takes up the files that had f's name after it, and were rotated away as
+// well, before anybody read them: those beside it that are younger, and unknown.
+func (t *Tail) between(f *file, e *entry, seen *found) {
+	rule := t.rule(f.first)
+	if rule < 0 {
+		return
+	}
+	list := seen.siblings(f.first)
+	slices.SortFunc(list, func(a, b entry) int { return a.time.Compare(b.time) })
+	last := f
+	for _, s := range list {
+		if s.id == e.id || !s.time.After(e.time) || t.byID[s.id] != nil || s.rule >= 0 && s.rule != rule || t.isCopy(&s) {
+			continue
+		}
+		h, err := open(s.path)
+		if err != nil {
+			t.trouble(s.path, err)
+			continue
+		}
+		n := t.add(t.feed.Source(sourceName(newID(), f.first)), &s, rule)
+		n.h, n.after, n.renamed = h, last, true
+		if compressed(h) {
+			if n.zip, n.size, err = unzip(h); err != nil {
+				n.close()
+				n.trouble = err
+				continue
+			}
+		}
+		t.cfg.Logger.Info("a file that was rotated away unread is read", "path", s.path)
+		last = n
+	}
+	for _, o := range t.files { // the one that has the name now comes last
+		if o.first == f.first && o != last && o.path == f.first && o.after == f {
+			o.after = last
+		}
+	}
+}
+
+// isCopy reports whether an entry has the content of a file that is followed, up to
+// where that is read; or may have it soon, or cannot be compared now.
+func (t *Tail) isCopy(e *entry) bool {
+	for _, f := range t.files {
+		if f.id == e.id || !sameFolder(f.first, e.path) || !related(e.base(), filepath.Base(f.first)) {
+			continue
+		}
+		if f.busy.Load() {
+			return true // until the next look
+		}
+		if len(f.head) == 0 {
+			continue
+		}
+		h, err := open(e.path)
+		if err != nil {
+			continue
+		}
+		m := f.mark()
+		at := f.off
+		if e.size < at && time.Since(e.time) < 10*time.Second { // it is being made, perhaps
+			m.head, m.tail, at = sampleOf(f.head[:min(int64(len(f.head)), e.size)]), sample{sum: sampleOf(nil).sum}, 0
+		}
+		ok := m.fits(h, at, e.size)
+		h.Close()
+		if ok {
+			return true
+		}
+	}
+	return false
+}
+
+// begin follows a file that is new.
+func (t *Tail) begin(ctx context.Context, e *entry, seen *found, fromEnd bool) {
+	if t.isCopy(e) {
+		return
+	}
+	h, err := open(e.path)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			seen.troubles[e.path] = err
+		}
+		return
+	}
+	if compressed(h) { // only as what has become of a file that was read
+		h.Close()
+		return
+	}
+	h.Close()
+	var after *file // the youngest of those that had the name
+	for _, f := range t.files {
+		if f.first == e.path && (after == nil || !t.timeOf(f, seen).Before(t.timeOf(after, seen))) {
+			after = f
+		}
+	}
+	f := t.add(t.feed.Source(sourceName(newID(), e.path)), e, e.rule)
+	if f.after = after; after != nil && !after.busy.Load() && after.lost.IsZero() && !after.truncated {
+		if i, ok := seen.byID[after.id]; ok {
+			old := seen.list[i]
+			t.between(after, &old, seen)
+		}
+	}
+	if fromEnd {
+		if err := f.toEnd(ctx); err != nil {
+			f.trouble = err
+			t.drop(f) // the next look begins again
+		}
+	}
+}
+
+// closeSome closes files that have nothing new, if too many are open.
+func (t *Tail) closeSome() {
+	var open []*file
+	for _, f := range t.files {
+		if f.h != nil && !f.busy.Load() {
+			open = append(open, f)
+		}
+	}
+	if len(open) <= maxOpen {
+		return
+	}
+	slices.SortFunc(open, func(a, b *file) int { return a.changed.Compare(b.changed) })
+	for _, f := range open[:len(open)-maxOpen] {
+		if !f.gone {
+			f.close()
+		}
+	}
+}
+
+var _ input.Input = (*Tail)(nil)
