@@ -31,6 +31,7 @@ type file struct {
 	id      fileID
 	h       *os.File
 	zip     *unzipped // h, decompressed; nil if it is not compressed
+	packed  bool      // it is compressed
 	size    int64
 	off     int64  // of the next byte to be read
 	head    []byte // the file's first bytes, up to off
@@ -83,11 +84,23 @@ func (f *file) open() error {
 	if err == nil && id != f.id {
 		err = errOther
 	}
-	if err == nil && f.off > 0 {
+	if err == nil && f.off > 0 && !f.packed {
 		err = f.load(h)
+	}
+	if errors.Is(err, errTruncated) && compressed(h) || err == nil && f.packed {
+		var size int64
+		if f.zip, size, err = unzip(h); err == nil {
+			if f.off > 0 {
+				err = f.load(f.zip)
+			}
+			if err == nil {
+				f.packed, f.size = true, size
+			}
+		}
 	}
 	if err != nil {
 		h.Close()
+		f.zip = nil
 		return err
 	}
 	f.h = h
@@ -240,7 +253,7 @@ func (f *file) chunk(ctx context.Context, buf *buffer, flush bool) (more bool, e
 // if that is not what it was, what follows is not either.
 func (f *file) read(buf *buffer, want int) (b []byte, atEnd bool, err error) {
 	back := len(f.tail)
-	if f.zip != nil {
+	if f.packed {
 		back = 0 // it does not change, and going back is dear
 	} else if info, err := f.h.Stat(); err == nil {
 		f.resized(info.Size())

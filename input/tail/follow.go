@@ -78,9 +78,15 @@ func (t *Tail) remember(seen *found, fresh map[int]bool) {
 			}
 		}
 	}
+	where := map[*file]entry{}
 	for _, f := range lost {
 		f.truncated = true
-		t.find(f, seen)
+		if e, ok := t.find(f, seen); ok {
+			where[f] = e
+		}
+	}
+	for f, e := range where { // only now it is known which files are not
+		t.between(f, &e, seen)
 	}
 	// Of several files that a name had, the one read first is the oldest.
 	byPath := map[string][]*file{}
@@ -127,7 +133,7 @@ func (t *Tail) look(ctx context.Context, f *file, seen *found) {
 		e := &seen.list[i]
 		f.path, f.gone = e.path, false
 		f.renamed = e.path != f.first
-		if f.zip == nil {
+		if !f.packed {
 			f.resized(e.size)
 		}
 		if f.off < f.size {
@@ -145,7 +151,7 @@ func (t *Tail) look(ctx context.Context, f *file, seen *found) {
 	case f.renamed && read && f.quiet(closeAfter):
 		f.done = true
 		f.close()
-	case f.zip != nil && read:
+	case f.packed && read:
 		f.done = true
 		f.close()
 	}
@@ -168,7 +174,8 @@ func (t *Tail) search(ctx context.Context, f *file, seen *found) {
 		f.lost = time.Now()
 	}
 	f.close()
-	if t.find(f, seen) {
+	if e, ok := t.find(f, seen); ok {
+		t.between(f, &e, seen)
 		return
 	}
 	if at, _ := f.src.Position(); at == 0 || time.Since(f.lost) >= t.cfg.search || len(seen.siblings(f.first)) == 0 {
@@ -176,21 +183,20 @@ func (t *Tail) search(ctx context.Context, f *file, seen *found) {
 	}
 }
 
-// find looks once for a file by its content, and reports whether it is found.
-func (t *Tail) find(f *file, seen *found) bool {
+// find looks once for a file by its content, and returns where it is found.
+func (t *Tail) find(f *file, seen *found) (entry, bool) {
 	at, note := f.src.Position()
 	m, err := parseNote(note)
 	if at == 0 || err != nil { // nothing of it was read, so nothing can tell it
-		return false
+		return entry{}, false
 	}
 	for _, e := range append(seen.siblings(f.first), seen.at(f.first)...) {
 		if t.byID[e.id] == nil && t.adopt(f, &e, &m, at) {
 			t.cfg.Logger.Info("a file is read on under another name", "path", f.first, "now", e.path, "at", at)
-			t.between(f, &e, seen)
-			return true
+			return e, true
 		}
 	}
-	return false
+	return entry{}, false
 }
 
 // at returns the entry of a path.
@@ -226,7 +232,7 @@ func (t *Tail) adopt(f *file, e *entry, m *mark, at int64) bool {
 		h.Close()
 		return false
 	}
-	f.h, f.zip, f.id, f.path, f.size = h, zip, e.id, e.path, size
+	f.h, f.zip, f.packed, f.id, f.path, f.size = h, zip, zip != nil, e.id, e.path, size
 	f.off, f.head, f.tail = at, make([]byte, m.head.n), make([]byte, m.tail.n)
 	f.reader().ReadAt(f.head, 0)
 	f.reader().ReadAt(f.tail, at-int64(len(f.tail)))
@@ -274,6 +280,7 @@ func (t *Tail) between(f *file, e *entry, seen *found) {
 		n := t.add(t.feed.Source(sourceName(newID(), f.first)), &s, rule)
 		n.h, n.after, n.renamed = h, last, true
 		if compressed(h) {
+			n.packed = true
 			if n.zip, n.size, err = unzip(h); err != nil {
 				n.close()
 				n.trouble = err
