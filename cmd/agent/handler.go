@@ -25,10 +25,10 @@ func (m *message) agent() agent.Message {
 }
 
 // handler answers the commands that reach the daemon.
-func handler(a *agent.Agent) http.Handler {
+func handler(a *agent.Agent, in *inputs) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /status", control.Handle(func(context.Context, struct{}) (agent.Status, error) {
-		return a.Status(), nil
+	mux.Handle("GET /status", control.Handle(func(context.Context, struct{}) (fullStatus, error) {
+		return fullStatus{a.Status(), in.status()}, nil
 	}))
 	mux.Handle("POST /send", control.Handle(func(ctx context.Context, m message) (struct{}, error) {
 		return struct{}{}, refusal(a.Send(ctx, m.agent()))
@@ -45,10 +45,10 @@ func handler(a *agent.Agent) http.Handler {
 const askWithin = 5 * time.Second
 
 // askStatus asks the daemon that has dir for its status.
-func askStatus(ctx context.Context, dir string) (agent.Status, error) {
+func askStatus(ctx context.Context, dir string) (fullStatus, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, askWithin, fmt.Errorf("nothing within %s: %w", askWithin, context.DeadlineExceeded))
 	defer cancel()
-	var s agent.Status
+	var s fullStatus
 	err := control.Call(ctx, dir, http.MethodGet, "/status", nil, &s)
 	return s, err
 }

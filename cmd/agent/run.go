@@ -24,7 +24,7 @@ func runCommand() *cobra.Command {
 	var stay bool
 	c := &cobra.Command{
 		Use:   "run",
-		Short: "Take the lines of standard input as messages and deliver them",
+		Short: "Read the inputs, standard input or those configured, and deliver messages",
 		Long: `Takes each line of standard input as a message, puts it on disk, and delivers it
 to the collector. Only the newline is stripped; an empty line is an empty message,
 and a last line needs no newline.
@@ -32,6 +32,10 @@ and a last line needs no newline.
 At the end of the input it waits until everything is delivered and exits 0, so
 "agent run < file" is a lossless copy. With --stay it goes on until it is stopped.
 It keeps trying while the collector cannot be reached.
+
+Other inputs stand in the configuration: files that grow, the machine's own figures,
+commands. With them it stays until it is stopped, and reads standard input only if
+that is one of them.
 
 The link is encrypted with the certificate that "agent enroll" has got for the folder,
 or with files (tls: in the configuration). Until there is one, messages are kept.
@@ -116,6 +120,10 @@ func (r *run) run(ctx context.Context) (err error) {
 	stopped := make(chan time.Time, 1) // when the signal came
 	defer context.AfterFunc(ctx, func() { stopped <- time.Now() })()
 
+	in, err := newInputs(r.agent, r.cfg.Inputs, r.log)
+	if err != nil {
+		return errors.Join(err, r.agent.Close())
+	}
 	socket, err := control.Listen(r.cfg.Dir)
 	if err != nil {
 		return errors.Join(err, r.agent.Close())
@@ -123,14 +131,19 @@ func (r *run) run(ctx context.Context) (err error) {
 	serving, cancel := context.WithCancel(ctx)
 	var server sync.WaitGroup
 	server.Go(func() {
-		if err := control.Serve(serving, socket, handler(r.agent), time.Second); err != nil {
+		if err := control.Serve(serving, socket, handler(r.agent, in), time.Second); err != nil {
 			r.log.Error("no command can reach this daemon any more; restart it", "err", err)
 		}
 	})
 
 	server.Go(func() { service.Notify(serving, r.log, func() { r.agent.Status() }) })
 
-	err = r.work(ctx)
+	server.Go(func() { in.run(serving) })
+	if r.stay = r.stay || len(in.list) > 0; r.cfg.Inputs.NoStdin {
+		<-ctx.Done()
+	} else {
+		err = r.work(ctx)
+	}
 	err = errors.Join(err, r.tooLong())
 	cancel()
 	server.Wait()

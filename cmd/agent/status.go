@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fieldpost/fieldpost/agent"
+	"github.com/fieldpost/fieldpost/input"
 	"github.com/fieldpost/fieldpost/internal/config"
 	"github.com/fieldpost/fieldpost/internal/control"
 	"github.com/fieldpost/fieldpost/internal/daemon"
@@ -43,7 +44,10 @@ max_age_seconds, free_space, overflow, sync_interval_seconds, live_first_seconds
 compression, epoch, accepted, next, acked, backlog, backlog_bytes, oldest,
 oldest_age_seconds, streams, segments, disk_bytes, dropped {reason: count}, dead_letters,
 letters_kept, letters_lost, forks,
-rolled_back, relabelled, quarantined, trouble, to_do}]. What does not apply is left out. Times are RFC
+rolled_back, relabelled, quarantined, trouble, to_do}] and, of a daemon with inputs besides standard
+input, inputs [{kind, name, state, sources [{name, at, size, trouble}], count,
+messages, bytes, behind_bytes, dropped, too_long, missed, unread, trouble,
+last_read, restarts}]. What does not apply is left out. Times are RFC
 3339, durations seconds, share per cent. accepted counts messages since the folder was made; next and
 acked are numbers of the lane's present epoch.
 
@@ -77,7 +81,7 @@ It exits 1 if the folder is no agent's, 69 if a daemon has it and does not answe
 
 // status returns the status of the agent that has dir, or else what the folder
 // says. Its error has the exit code.
-func status(ctx context.Context, dir string) (agent.Status, error) {
+func status(ctx context.Context, dir string) (fullStatus, error) {
 	st, err := askStatus(ctx, dir)
 	switch {
 	case errors.Is(err, control.ErrNoAnswer):
@@ -85,7 +89,7 @@ func status(ctx context.Context, dir string) (agent.Status, error) {
 	case !errors.Is(err, control.ErrNotRunning):
 		return st, refused(err)
 	}
-	st, err = agent.ReadStatus(dir)
+	st.Status, err = agent.ReadStatus(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return st, fmt.Errorf("%w; name an agent's folder with --dir", err)
@@ -100,7 +104,7 @@ func status(ctx context.Context, dir string) (agent.Status, error) {
 }
 
 // printStatus writes st for people.
-func printStatus(w io.Writer, st agent.Status, now time.Time) error {
+func printStatus(w io.Writer, st fullStatus, now time.Time) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "agent  %s\nfolder %s\nlink   %s", st.ID, st.Dir, st.Link.State)
 	l := st.Link
@@ -148,8 +152,37 @@ func printStatus(w io.Writer, st agent.Status, now time.Time) error {
 			fmt.Fprintf(&b, "lane %s: %s\n", l.Lane, note)
 		}
 	}
+	printInputs(&b, st.Inputs, now)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// printInputs writes what the daemon reads besides standard input.
+func printInputs(b *strings.Builder, list []input.Status, now time.Time) {
+	if len(list) == 0 {
+		return
+	}
+	b.WriteByte('\n')
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "input\tstate\tsources\tmessages\tread\tbehind\tlast")
+	for i := range list {
+		st := &list[i]
+		sources, last := "-", "-"
+		if st.Kind == "file" {
+			sources = strconv.Itoa(st.Count)
+		}
+		if !st.LastRead.IsZero() {
+			last = ago(now.Sub(st.LastRead)) + " ago"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", inputName(st), st.State, sources, st.Messages,
+			config.Approximate(st.Bytes), config.Approximate(uint64(max(0, st.Behind))), last)
+	}
+	t.Flush()
+	for i := range list {
+		for _, note := range inputNotes(&list[i]) {
+			fmt.Fprintf(b, "%s: %s\n", inputName(&list[i]), note)
+		}
+	}
 }
 
 // printSecurity says how the link is secured.

@@ -2,13 +2,14 @@ package tail
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fieldpost/fieldpost/internal/glob"
 )
 
 // entry is a file that a scan has found.
@@ -31,61 +32,14 @@ type found struct {
 	folders  []string
 }
 
-// CheckPattern reports what is wrong with a pattern of paths: names as in a shell,
-// * for any part of a name, ? for a character, [a-z] for one of some, and ** as a
-// whole name for any number of folders.
-func CheckPattern(pattern string) error {
-	switch {
-	case pattern == "":
-		return errors.New("is empty; name files, as in /var/log/*.log")
-	case len(pattern) > 900:
-		return fmt.Errorf("%.80q... is longer than 900 bytes", pattern)
-	case strings.Count(filepath.ToSlash(pattern), "**") > 1:
-		return fmt.Errorf("%q has ** more than once", pattern)
-	}
-	for _, name := range strings.Split(filepath.ToSlash(pattern), "/") {
-		if strings.Contains(name, "**") && name != "**" {
-			return fmt.Errorf("%q: ** stands for whole folders, as in /var/log/**/*.log", pattern)
-		}
-	}
-	if _, err := filepath.Match(pattern, ""); err != nil {
-		return fmt.Errorf("%q is not a pattern: %w; write \\[ for a bracket", pattern, err)
-	}
-	if strings.HasSuffix(filepath.ToSlash(pattern), "/") || strings.HasSuffix(pattern, "**") {
-		return fmt.Errorf("%q names folders; name files, as in %s", pattern, filepath.Join(pattern, "*.log"))
-	}
-	return nil
-}
-
-// match reports whether path is one that the pattern stands for.
-func match(pattern, path string) bool {
-	before, after, deep := strings.Cut(pattern, "**"+string(filepath.Separator))
-	if !deep {
-		ok, _ := filepath.Match(pattern, path)
-		return ok
-	}
-	names := strings.Split(path, string(filepath.Separator))
-	first, last := strings.Count(before, string(filepath.Separator)), strings.Count(after, string(filepath.Separator))+1
-	if len(names) < first+last {
-		return false
-	}
-	sep := string(filepath.Separator)
-	ok, _ := filepath.Match(before, strings.Join(names[:first], sep)+sep)
-	if first == 0 {
-		ok = before == ""
-	}
-	tail, _ := filepath.Match(after, strings.Join(names[len(names)-last:], sep))
-	return ok && tail
-}
-
 // matches reports whether the rule reads the file at path.
 func (r *Rule) matches(path string) bool {
 	for _, p := range r.Exclude {
-		if match(p, path) || !strings.ContainsRune(p, filepath.Separator) && match(p, filepath.Base(path)) {
+		if glob.Match(p, path) || !strings.ContainsRune(p, filepath.Separator) && glob.Match(p, filepath.Base(path)) {
 			return false
 		}
 	}
-	return slices.ContainsFunc(r.Paths, func(p string) bool { return match(p, path) })
+	return slices.ContainsFunc(r.Paths, func(p string) bool { return glob.Match(p, path) })
 }
 
 // rule returns the first rule that reads the file at path, -1 if there is none.
@@ -99,7 +53,9 @@ func (t *Tail) scan() *found {
 	folders := map[string]bool{}
 	for i := range t.cfg.Rules {
 		for _, p := range t.cfg.Rules[i].Paths {
-			f.expand(p, folders)
+			for _, err := range glob.Folders(p, folders) {
+				f.troubles[err.Path] = err
+			}
 		}
 	}
 	for dir := range folders {
@@ -116,44 +72,6 @@ func (t *Tail) scan() *found {
 		}
 	}
 	return f
-}
-
-// expand adds the folders in which a pattern's files may be.
-func (f *found) expand(pattern string, folders map[string]bool) {
-	before, after, deep := strings.Cut(pattern, "**"+string(filepath.Separator))
-	if !deep {
-		dirs, _ := filepath.Glob(filepath.Dir(pattern))
-		for _, dir := range dirs {
-			folders[dir] = true
-		}
-		return
-	}
-	roots, _ := filepath.Glob(filepath.Clean(before + "."))
-	for _, root := range roots {
-		filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				if !errors.Is(err, fs.ErrNotExist) {
-					f.troubles[path] = err
-				}
-				return nil
-			}
-			if d.IsDir() {
-				dirs, _ := filepath.Glob(filepath.Dir(filepath.Join(quote(path), after)))
-				for _, dir := range dirs {
-					folders[dir] = true
-				}
-			}
-			return nil
-		})
-	}
-}
-
-// quote makes a pattern that stands for path alone.
-func quote(path string) string {
-	if filepath.Separator == '\\' {
-		return path // there brackets cannot be quoted
-	}
-	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
 }
 
 // see adds one name of a folder, if it is a file.
@@ -190,7 +108,7 @@ func (t *Tail) see(f *found, path string, d fs.DirEntry) {
 	f.list = append(f.list, e)
 }
 
-// within returns the files beside path whose names begin with its own: what a
+// siblings returns the files beside path whose names begin with its own: what a
 // rotation makes of it.
 func (f *found) siblings(path string) (list []entry) {
 	dir, base := filepath.Split(path)

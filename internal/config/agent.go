@@ -24,6 +24,7 @@ type Agent struct {
 	Lanes      map[string]LaneSettings // the lanes that take messages; the default one does anyway
 	Routes     lanes.Routes            // which lane a message goes to that names none
 	Stdin      Stdin
+	Inputs     Inputs
 	Heartbeat  time.Duration // 0: what the collector says
 	Reconnect  Reconnect
 	TLS        TLS  // files of a certificate that does not come from enrolment
@@ -76,7 +77,6 @@ func ParseAgent(file string, data []byte, env Lookup) (Agent, error) {
 			}
 		}
 	}
-	inputs := 0
 	top := fields{
 		"id":  d.scalar(func(s string) (err error) { c.ID, err = name("agent id", s); return }),
 		"dir": d.scalar(func(s string) (err error) { c.Dir, err = notEmpty(s); return }),
@@ -103,15 +103,7 @@ func ParseAgent(file string, data []byte, env Lookup) (Agent, error) {
 			})(n, path)
 			c.Routes = append(c.Routes, r)
 		}),
-		"inputs": d.list(d.record(fields{"stdin": func(n ast.Node, path string) {
-			if inputs++; inputs > 1 {
-				d.fail(n, path, "standard input can be read by one input only")
-			}
-			d.mapping(n, path, fields{
-				"lane":  lane(&c.Stdin.Lane),
-				"topic": d.scalar(func(s string) (err error) { c.Stdin.Topic, err = ParseTopic(s); return }),
-			})
-		}})),
+		"inputs":    d.inputs(&c, lane),
 		"heartbeat": d.heartbeat(&c.Heartbeat),
 		"reconnect": d.section(fields{
 			"min":          d.duration(&c.Reconnect.Min, 10*time.Millisecond, time.Hour),

@@ -43,9 +43,9 @@ var never = []struct {
 	{[]string{"collector/..."}, []string{"agent", "queue", "transport", "input/..."}, "a collector carries no agent"},
 	{[]string{"agent", "collector"}, []string{
 		"net/http", "github.com/prometheus/...", "github.com/VictoriaMetrics/...", "github.com/spf13/...", "github.com/goccy/...",
-		"github.com/nats-io/...", "github.com/jackc/...",
-	}, "an embedder pulls in no HTTP, metrics, command line or store's client"},
-	{[]string{"cmd/agent"}, []string{"github.com/prometheus/...", "github.com/shirou/..."}, "the agent stays small"},
+		"github.com/nats-io/...", "github.com/jackc/...", "github.com/shirou/...", "github.com/fsnotify/...", "input/...",
+	}, "an embedder pulls in no HTTP, metrics, command line, input or store's client"},
+	{[]string{"cmd/agent"}, []string{"github.com/prometheus/..."}, "the agent stays small"},
 	{[]string{"wire", "heartbeat"}, []string{"os", "net", "log", "log/slog", "sync"}, "bytes in, bytes out: no I/O, no logging, no goroutines"},
 	{[]string{"wire", "queue", "transport", "agent", "heartbeat", "collector/...", "cmd/agent", "internal/config", "internal/control", "internal/daemon"},
 		[]string{"internal/demo", "internal/e2e", "internal/faultnet", "internal/guard", "internal/oracle", "internal/sim", "testing"}, "what tests the product is not part of it"},
