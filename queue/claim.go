@@ -106,6 +106,21 @@ func (q *Queue) certify(from, to wire.Seq) error {
 	})
 }
 
+// heed takes what is known and not committed yet: tombstones that are certain, and
+// an ack. It reports whether a tombstone has changed, and how many numbers were
+// given up too late.
+func (s *state) heed(sure []span, pending mark) (changed bool, late uint64) {
+	for _, part := range sure {
+		changed = s.certify(part.from, part.to) > 0 || changed
+	}
+	if pending.upto > 0 {
+		was := s.acked()
+		s.ack(pending.store, pending.upto)
+		late = s.reclaim(was+1, s.acked(), open, void)
+	}
+	return changed || late > 0, late
+}
+
 // certify makes the tombstones of a range certain. It returns how many numbers were
 // not.
 func (s *state) certify(from, to wire.Seq) uint64 {

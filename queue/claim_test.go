@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/fieldpost/fieldpost/internal/durable"
 	"github.com/fieldpost/fieldpost/wire"
@@ -173,6 +174,20 @@ func TestRule8TheAgentCorrectsItsCounts(t *testing.T) {
 			k.crash()
 			k.settle()
 		})
+	}
+}
+
+// The counts are right as soon as the ack is there, and not only with its commit.
+func TestRule8CountsDoNotWaitForTheCommitOfAnAck(t *testing.T) {
+	k := &line{lane: openLane(t, func(c *Config) { c.AckDelay = time.Hour })}
+	k.large(1, 4)
+	k.connect()
+	k.send()
+	k.receive(false)
+	k.drop(1, 4)
+	k.heed()
+	if got := k.Stats().Dropped[wire.ReasonOverflow]; got != 3 {
+		t.Errorf("%d are dropped, want 3", got)
 	}
 }
 

@@ -51,6 +51,7 @@ type Stats struct {
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	s, acked, settled := q.shown, q.acked(), q.settled()
+	s.heed(q.sure, q.pending)
 	st := Stats{Streams: 1, Commits: q.commits, Stopped: q.stopped, Failing: q.failing, DiskBytes: q.used}
 	if st.Failing == nil {
 		st.Failing = q.low

@@ -126,16 +126,8 @@ func (q *Queue) begin() *change {
 	c.state.clean = false
 	c.state.age = q.clock.now()
 	c.state.commit, c.state.letter = c.state.next, c.state.dead
-	for _, s := range sure {
-		c.drops = c.state.certify(s.from, s.to) > 0 || c.drops
-	}
 	c.sure = len(sure)
-	if pending.upto > 0 {
-		was := c.state.acked()
-		c.state.ack(pending.store, pending.upto)
-		c.late = c.state.reclaim(was+1, c.state.acked(), open, void)
-		c.drops = c.drops || c.late > 0
-	}
+	c.drops, c.late = c.state.heed(sure, pending)
 	return c
 }
 
