@@ -16,6 +16,7 @@ var roles = map[string]func() any{
 	"agent":     func() any { return new(Agent) },
 	"collector": func() any { return new(Collector) },
 	"shelf":     func() any { return new(Shelf) },
+	"fleet":     func() any { return new(Fleet) },
 }
 
 // Nothing is the argument or the result of calls that need none.

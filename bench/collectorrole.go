@@ -6,10 +6,12 @@ import (
 	"math"
 	"net"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/collector/enroll"
 	"github.com/fieldpost/fieldpost/collector/journal"
 	"github.com/fieldpost/fieldpost/wire"
 )
@@ -49,7 +51,11 @@ func (s Seen) rate() float64 {
 }
 
 // Serving says where to serve.
-type Serving struct{ Dir, Address string }
+type Serving struct {
+	Dir, Address string
+	TLS          bool
+	Unidentified int // 0: the default
+}
 
 // Open opens a journal and serves it.
 func (c *Collector) Open(s Serving, _ *Nothing) (err error) {
@@ -58,7 +64,18 @@ func (c *Collector) Open(s Serving, _ *Nothing) (err error) {
 	if c.journal, err = journal.Open(journal.Options{Dir: filepath.Join(s.Dir, "journal"), Logger: quiet}); err != nil {
 		return err
 	}
-	if c.server, err = collector.New(collector.Config{InsecurePlaintext: true, Store: observed{c.journal, c}, Logger: quiet}); err != nil {
+	cfg := collector.Config{InsecurePlaintext: !s.TLS, Store: observed{c.journal, c}, Logger: quiet, MaxUnidentified: s.Unidentified}
+	if s.TLS {
+		r, err := enroll.Create(enroll.Options{Dir: filepath.Join(s.Dir, "journal")})
+		if err != nil {
+			return err
+		}
+		if cfg.TLS, err = r.ServerConfig(); err != nil {
+			return err
+		}
+		cfg.Admit = r.Admit
+	}
+	if c.server, err = collector.New(cfg); err != nil {
 		return err
 	}
 	l, err := net.Listen("tcp", s.Address)
@@ -68,6 +85,12 @@ func (c *Collector) Open(s Serving, _ *Nothing) (err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stop = cancel
 	go func() { c.served <- c.server.Serve(ctx, l) }() // Close waits for it
+	return nil
+}
+
+// Collect gives back what memory is not used.
+func (c *Collector) Collect(Nothing, *Nothing) error {
+	debug.FreeOSMemory()
 	return nil
 }
 

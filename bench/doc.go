@@ -1,12 +1,13 @@
 // Command bench measures Fieldpost with real processes on this machine, and the
 // limits beside it in the same run. It runs on Linux.
 //
-//	go run . [-rounds 5] [-dir DIR] [queue | wear | end | space | backlog | journal]...
+//	go run . [-rounds 5] [-dir DIR] [queue | wear | end | space | backlog | journal | idle]...
 //
 //	parent --+-- rpc over stdin and stdout --> child "lane":      a queue, or a plain log
 //	         +-- ----------------------------> child "agent":     package agent, with a door for producers outside
 //	         +-- ----------------------------> child "collector": package collector with its journal
 //	         +-- ----------------------------> child "shelf":     a journal, to be opened, audited and exported
+//	         +-- ----------------------------> child "fleet":     the links of thousands of idle agents
 //
 // The measures:
 //
@@ -23,6 +24,8 @@
 //     kill -9 and with nothing of the lane in the page cache.
 //   - journal: open, audit and export of a journal of 0, 1 and 10 million
 //     messages, with nothing of it in the page cache.
+//   - idle: what the collector needs for 15,000 idle agents, in the clear and with
+//     TLS: handshakes, memory, CPU and bytes at the default heartbeat.
 //
 // What is compared alternates, A B A B, and what is reported is the median; so
 // trust the ratios, and the absolute figures only on a quiet machine. Bytes
@@ -30,5 +33,5 @@
 // anywhere: the test of this package gates them.
 //
 // What it does not measure: the rivals (docs/BENCHMARKS.md says how they were
-// run), the network, TLS.
+// run), the network.
 package main

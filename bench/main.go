@@ -17,6 +17,7 @@ type bench struct {
 	rounds int           // of each comparison
 	max    time.Duration // of one load
 	loads  []int         // backlogs, in messages
+	agents int           // idle ones
 }
 
 type measure struct {
@@ -31,6 +32,7 @@ var measures = []measure{
 	{"space", (*bench).measureSpace},
 	{"backlog", (*bench).measureBacklog},
 	{"journal", (*bench).measureJournal},
+	{"idle", (*bench).measureIdle},
 }
 
 func main() {
@@ -63,6 +65,7 @@ func run(args []string, w io.Writer) error {
 	flags.StringVar(&b.dir, "dir", os.TempDir(), "where to make the folders; their disk is what is measured")
 	flags.IntVar(&b.rounds, "rounds", 5, "rounds of each comparison")
 	flags.DurationVar(&b.max, "max", 3*time.Second, "longest load")
+	flags.IntVar(&b.agents, "agents", 15_000, "idle agents; each is a descriptor on both sides")
 	flags.Func("loads", "backlogs in messages, with commas between (default 0,1000000,10000000)", func(s string) error {
 		b.loads = nil
 		for part := range strings.SplitSeq(s, ",") {
@@ -80,7 +83,7 @@ func run(args []string, w io.Writer) error {
 	}
 	for _, name := range flags.Args() {
 		if !slices.ContainsFunc(measures, func(m measure) bool { return m.name == name }) {
-			return fmt.Errorf("there is no measure %q: queue, wear, end, space, backlog, journal", name)
+			return fmt.Errorf("there is no measure %q: queue, wear, end, space, backlog, journal, idle", name)
 		}
 	}
 	fmt.Fprintf(w, "%s, %s, %d processors, load %s\n\n", time.Now().Format("2006-01-02 15:04"), runtime.Version(), runtime.NumCPU(), load())

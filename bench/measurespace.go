@@ -84,7 +84,7 @@ func (b *bench) space(backlog, rate int, lasts time.Duration, small int64) ([]st
 	}
 	defer os.RemoveAll(elsewhere)
 	began := time.Now()
-	if _, err := call[Nothing](s.collector, "Open", Serving{elsewhere, s.address}); err != nil {
+	if _, err := call[Nothing](s.collector, "Open", Serving{Dir: elsewhere, Address: s.address}); err != nil {
 		return nil, err
 	}
 	type watched struct {

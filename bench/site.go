@@ -71,7 +71,7 @@ func (s *site) drain(j *journey, messages int) (err error) {
 		return err
 	}
 	stop := peak(s.agent.pid(), s.collector.pid())
-	if _, err = call[Nothing](s.collector, "Open", Serving{s.dir, s.address}); err == nil {
+	if _, err = call[Nothing](s.collector, "Open", Serving{Dir: s.dir, Address: s.address}); err == nil {
 		j.drained, err = s.arrived(messages)
 	}
 	most := stop()

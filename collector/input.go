@@ -19,12 +19,13 @@ type input struct {
 	bytes *atomic.Int64 // of the server: bytes read
 
 	// owned by the reader
-	data  []byte // read and not consumed
-	err   error  // of the last read; it comes behind data
-	full  bool   // the last read filled its buffer: more is likely there
-	flow  *flow  // borrowed, or nil
-	frame []byte // for payloads while nothing is borrowed
-	small [256]byte
+	data   []byte // read and not consumed
+	err    error  // of the last read; it comes behind data
+	secure bool   // the TLS handshake is through
+	full   bool   // the last read filled its buffer: more is likely there
+	flow   *flow  // borrowed, or nil
+	frame  []byte // for payloads while nothing is borrowed
+	small  [256]byte
 }
 
 // flow is what a link borrows while data flows.
@@ -47,6 +48,11 @@ func (in *input) await() {
 	}
 	if !in.full {
 		in.release()
+		if conn, ok := in.conn.(secured); ok && in.secure {
+			if in.err = conn.wait(); in.err != nil {
+				return
+			}
+		}
 	}
 	in.err = in.fill()
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -43,25 +42,8 @@ type secured struct{ *tls.Conn }
 
 func (s secured) Close() error { return s.NetConn().Close() }
 
-// rationed is a connection whose peer may send only so much before it is known.
-type rationed struct {
-	net.Conn
-	left int  // bytes
-	free bool // known: no limit
-}
-
-// Read reads no more than what is left.
-func (r *rationed) Read(p []byte) (int, error) {
-	if r.free {
-		return r.Conn.Read(p)
-	}
-	if r.left <= 0 {
-		return 0, fmt.Errorf("more than %d bytes ahead of an identity", maxUnknown)
-	}
-	n, err := r.Conn.Read(p[:min(len(p), r.left)])
-	r.left -= n
-	return n, err
-}
+// wait returns when there is something to read; nothing that was read may be left.
+func (s secured) wait() error { return s.NetConn().(*rationed).wait() }
 
 // protocols has the TLS settings of a server, one for each protocol. They are
 // derived from the owner's once, and again only when its GetConfigForClient gives
@@ -139,6 +121,7 @@ func (l *link) secure() (protocol string, err error) {
 	if l.over() {
 		return "", errEnded
 	}
+	l.in.secure = true
 	state := conn.ConnectionState()
 	if state.NegotiatedProtocol == "" {
 		return "", fmt.Errorf("the client does not say that it speaks %s: this port is for Fieldpost agents", wire.ProtocolLink)
@@ -173,14 +156,6 @@ func (l *link) insecure(conn secured, err error) error {
 	raw.SetReadDeadline(time.Now().Add(lastTimeout))
 	io.Copy(io.Discard, raw)
 	return failed
-}
-
-// closeWrite of a rationed connection is that of the one below.
-func (r *rationed) CloseWrite() error {
-	if c, ok := r.Conn.(interface{ CloseWrite() error }); ok {
-		return c.CloseWrite()
-	}
-	return nil
 }
 
 // authorize checks that the peer may speak for an agent.
