@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -28,6 +29,7 @@ const every = 100 * time.Millisecond
 // sender is an agent process: it embeds package agent, as a user's program would.
 type sender struct {
 	id, dir, collector string
+	token              string // file with the token to enrol with, unless that is done
 	notes              string // the oracle's log
 	run                int
 	file               string
@@ -59,6 +61,7 @@ func agentCommand() *cobra.Command {
 	f.StringVar(&s.id, "id", "", "agent id")
 	f.StringVar(&s.dir, "dir", "", "the agent's folder")
 	f.StringVar(&s.collector, "collector", "", "host:port")
+	f.StringVar(&s.token, "token-file", "", "file with an enrolment token")
 	f.StringVar(&s.notes, "notes", "", "file to note what was sent in; must not exist")
 	f.IntVar(&s.run, "run", 1, "number of this run of the agent")
 	f.StringVar(&s.file, "file", "", "send the lines of this file as well")
@@ -73,8 +76,11 @@ func (s *sender) work(stop, gone context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.log.Close()) }()
+	if err := s.enroll(gone); err != nil {
+		return err
+	}
 	s.a, err = agent.Open(gone, agent.Config{
-		ID: s.id, Dir: s.dir, Collectors: []string{s.collector}, InsecurePlaintext: true,
+		ID: s.id, Dir: s.dir, Collectors: []string{s.collector},
 		Lanes:     map[string]agent.LaneConfig{fileLane: {SegmentSize: 1 << 20}, "default": {SegmentSize: 1 << 20}},
 		Heartbeat: heartbeat,
 		Reconnect: agent.Reconnect{Min: 100 * time.Millisecond, Max: time.Second},
@@ -104,6 +110,19 @@ func (s *sender) work(stop, gone context.Context, out io.Writer) (err error) {
 	<-stop.Done()
 	producers.Wait()
 	return errors.Join(fileErr, s.a.Flush(gone))
+}
+
+// enroll gets the agent's certificate with its first run.
+func (s *sender) enroll(ctx context.Context) error {
+	if _, err := agent.ReadEnrolment(s.dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	token, err := os.ReadFile(s.token)
+	if err != nil {
+		return err
+	}
+	_, err = agent.Enroll(ctx, agent.EnrollConfig{ID: s.id, Dir: s.dir, Collector: s.collector, Token: string(token), Software: "fieldpost-demo"})
+	return err
 }
 
 // sendReadings sends what a gauge says until stop ends.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/collector/enroll"
 	"github.com/fieldpost/fieldpost/collector/journal"
 )
 
@@ -37,7 +38,15 @@ func collect(ctx context.Context, dir string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	server, err := collector.New(collector.Config{InsecurePlaintext: true, Store: store, Heartbeat: heartbeat, Logger: logger})
+	registry, err := enroll.Create(enroll.Options{Dir: dir, Logger: logger})
+	if err != nil {
+		return err
+	}
+	secure, err := registry.ServerConfig()
+	if err != nil {
+		return err
+	}
+	server, err := collector.New(collector.Config{Store: store, TLS: secure, Admit: registry.Admit, Enroll: registry.Enroll, Heartbeat: heartbeat, Logger: logger})
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func perform(ctx context.Context, s *site, o Options, v *view) (*verdict, error)
 		return nil, err
 	}
 	for _, st := range s.stations {
-		if err := s.startAgent(st); err != nil {
+		if err := s.startAgent(ctx, st); err != nil {
 			return nil, err
 		}
 	}

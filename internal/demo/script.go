@@ -37,7 +37,7 @@ func script(n int) []step {
 		{0.28, "losing every ack on the way to " + id(two) + "; its data still arrives", link(two, func(p *faultnet.Proxy) { p.Swallow(faultnet.Down) })},
 		{0.36, "acks reach " + id(two) + " again; it must not deliver anything twice", link(two, (*faultnet.Proxy).Heal)},
 		{0.42, "SIGKILL to " + id(three) + ", in the middle of its work", func(_ context.Context, s *site) error { s.killAgent(s.stations[three]); return nil }},
-		{0.50, id(three) + " starts again on its folder", func(_ context.Context, s *site) error { return s.startAgent(s.stations[three]) }},
+		{0.50, id(three) + " starts again on its folder", func(ctx context.Context, s *site) error { return s.startAgent(ctx, s.stations[three]) }},
 		{0.58, "SIGKILL to the collector", func(_ context.Context, s *site) error { s.killCollector(); return nil }},
 		{0.70, "the collector starts again on its folder", func(ctx context.Context, s *site) error { return s.startCollector(ctx) }},
 		{0.78, "all links go silent: bytes are taken and held back", every(func(p *faultnet.Proxy) { p.Stall(faultnet.Up) })},

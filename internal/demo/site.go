@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fieldpost/fieldpost/collector/enroll"
 	"github.com/fieldpost/fieldpost/internal/faultnet"
 )
 
@@ -92,13 +93,32 @@ func (s *site) startCollector(ctx context.Context) (err error) {
 
 // startAgent starts the station's agent on its folder, for the first time or
 // after a kill.
-func (s *site) startAgent(st *station) (err error) {
+func (s *site) startAgent(ctx context.Context, st *station) (err error) {
 	st.runs++
+	token := filepath.Join(s.dir, st.id+".token")
+	if st.runs == 1 {
+		if err := s.writeToken(ctx, st.id, token); err != nil {
+			return err
+		}
+	}
 	notes := s.notes(st)
 	st.proc, err = start(s.dir, st.id, st.hear, s.died, "demo-agent",
-		"--id", st.id, "--dir", filepath.Join(s.dir, st.id), "--collector", st.link.Addr(),
+		"--id", st.id, "--dir", filepath.Join(s.dir, st.id), "--collector", st.link.Addr(), "--token-file", token,
 		"--notes", notes[len(notes)-1], "--run", strconv.Itoa(st.runs), "--file", s.file)
 	return err
+}
+
+// writeToken makes a token for an agent, as "collector token create" does.
+func (s *site) writeToken(ctx context.Context, id, path string) error {
+	r, err := enroll.Open(enroll.Options{Dir: s.collectorDir()})
+	if err != nil {
+		return err
+	}
+	t, _, err := r.CreateToken(ctx, enroll.TokenOptions{ID: id})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(t.Reveal()), 0o600)
 }
 
 func (s *site) killAgent(st *station) {
