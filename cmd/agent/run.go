@@ -240,7 +240,7 @@ func (r *run) tooLong() error {
 	case r.copier.dropped > 0:
 		return fmt.Errorf("%d of %d lines were dropped by the policy of lane %s", r.copier.dropped, r.copier.lines.Line(), r.copier.lane)
 	case !r.stay && r.dropped() > 0:
-		return fmt.Errorf("%d messages of lane %s were dropped meanwhile by its policy", r.dropped(), r.copier.lane)
+		return fmt.Errorf("%d messages of lane %s were dropped meanwhile; \"agent status\" says why", r.dropped(), r.copier.lane)
 	}
 	return nil
 }
