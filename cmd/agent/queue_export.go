@@ -72,7 +72,6 @@ such lane.`,
 		},
 	}
 	s.addFile(c.Flags())
-	s.addInsecure(c.Flags())
 	s.addLane(c, "only this lane")
 	c.Flags().BoolVar(&all, "all", false, "also what is acked, as far as it is still on disk")
 	c.Flags().StringVar(&file, "carry", "", "write a carry file for \"collector import\" to this `FILE`")

@@ -77,7 +77,6 @@ it, 78 if there is no such lane.`,
 		},
 	}
 	s.addFile(c.Flags())
-	s.addInsecure(c.Flags())
 	s.addLane(c, "only this lane")
 	c.Flags().BoolVarP(&files, "segments", "v", false, "also the files, the tombstones and the quarantine of each lane")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")

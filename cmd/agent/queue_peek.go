@@ -68,7 +68,6 @@ has it, 78 if there is no such lane.`,
 		},
 	}
 	s.addFile(c.Flags())
-	s.addInsecure(c.Flags())
 	s.addLane(c, "the lane (default \"default\")")
 	c.Flags().Var(daemon.NewValue("NUMBER", "", func(v string) error {
 		if err := from.UnmarshalText([]byte(v)); err != nil {

@@ -72,7 +72,6 @@ if more may have been dropped than it says; 78 if there is no such lane.`,
 		},
 	}
 	s.addFile(c.Flags())
-	s.addInsecure(c.Flags())
 	s.addLane(c, "the lane")
 	c.Flags().Var(daemon.NewValue("WHEN", "", func(v string) (err error) {
 		if what = (agent.Purge{}); what.Before.UnmarshalText([]byte(v)) == nil {
