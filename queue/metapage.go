@@ -118,7 +118,10 @@ func takeBack(path string, trust int) (undo func() error, err error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	was := make([]byte, metaSector)
-	if _, err = f.ReadAt(was, list[0].offset); err == nil {
+	if _, err = f.ReadAt(was, list[0].offset); errors.Is(err, io.EOF) {
+		err = &damage{path, errors.New("it ends within a meta page")}
+	}
+	if err == nil {
 		err = writeSector(f, make([]byte, metaSector), list[0].offset)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {

@@ -204,12 +204,13 @@ func openRecord(b []byte, kind byte) *reader {
 		return &reader{err: errShort}
 	case string(b[:3]) != recordMagic[:3] || b[4] != kind:
 		return &reader{err: fmt.Errorf("it begins with %q", b[:5])}
-	case b[3] != recordMagic[3]:
-		return &reader{err: fmt.Errorf("%w %d, this program knows %d", errVersion, b[3], recordMagic[3])}
 	}
 	body := b[:len(b)-4]
 	if got, want := crc32.Checksum(body, wire.Castagnoli), binary.BigEndian.Uint32(b[len(body):]); got != want {
 		return &reader{err: fmt.Errorf("checksum %08x, its content has %08x", want, got)}
+	}
+	if b[3] != recordMagic[3] { // and not a flipped bit
+		return &reader{err: fmt.Errorf("%w %d, this program knows %d", errVersion, b[3], recordMagic[3])}
 	}
 	return &reader{b: body[5:]}
 }

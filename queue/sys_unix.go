@@ -43,3 +43,14 @@ func diskSpace(dir string) (free, total int64, err error) {
 	}
 	return int64(st.Bavail) * int64(st.Bsize), int64(st.Blocks) * int64(st.Bsize), nil
 }
+
+// ownModes: files have an owner and a mode.
+const ownModes = true
+
+// ownerOf returns the id of the user to whom a file belongs.
+func ownerOf(info os.FileInfo) uint32 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Uid
+	}
+	return 0
+}

@@ -37,6 +37,7 @@ func handler(a *agent.Agent, in *inputs) http.Handler {
 	addHeld(mux, a)
 	addContents(mux, a)
 	addPurge(mux, a)
+	addRepair(mux, a)
 	addCarry(mux, a)
 	return mux
 }

@@ -18,7 +18,7 @@ func queueCommand() *cobra.Command {
 		Use:   "queue",
 		Short: "Look into an agent's queue, and repair it",
 	}
-	c.AddCommand(listCommand(), peekCommand(), exportCommand(), receiptCommand(), purgeCommand(), deadCommand())
+	c.AddCommand(listCommand(), peekCommand(), exportCommand(), receiptCommand(), purgeCommand(), verifyCommand(), repairCommand(), deadCommand())
 	return c
 }
 

@@ -131,6 +131,9 @@ func (l *life) injure(f *fate, open bool) error {
 			continue
 		}
 		what, err := w.do(l)
+		if errors.Is(err, os.ErrNotExist) { // the lane has just deleted it
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("injury %s: %w", w.name, err)
 		}

@@ -101,7 +101,7 @@ func (l *life) judge(f *fate, whole map[place]bool, hurtNewest bool) error {
 				return &wrong{fmt.Sprintf("number %d of %s: the store was told %s", at.n, at.inc, s.reason)}
 			}
 			f.policy++
-		case whole[at] && l.clean && l.spare[at] && ok:
+		case whole[at] && (l.clean || l.injuredOpen) && l.spare[at] && ok:
 			f.corrupt++ // the lane went on in the file, and wrote over a page that was not in use
 		case whole[at]:
 			return &wrong{fmt.Sprintf("number %d of %s is whole on the disk, and the store has %v for it", at.n, at.inc, s.reason)}
@@ -199,7 +199,7 @@ func (l *life) recovered(batches map[place][]place) (n, spare int, err error) {
 		switch {
 		case lost < 0:
 			n++
-		case l.clean && l.spare[own[lost]]:
+		case (l.clean || l.injuredOpen) && l.spare[own[lost]]:
 			spare++
 		}
 	}

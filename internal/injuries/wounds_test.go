@@ -181,6 +181,9 @@ func (l *life) foreign() (string, error) {
 	defer os.RemoveAll(cfg.Dir)
 	from := all(cfg.Dir)[0]
 	path := l.file()
+	if list := segments(l.dir)[filepath.Dir(path)]; len(list) < 2 { // nothing would be left that says whose the folder is
+		return "", nil
+	}
 	if path == "" || newest(path) && cfg.Agent == l.cfg.Agent && cfg.Lane == l.cfg.Lane {
 		return "", nil // the newest of the same agent and lane is the lane: a folder that was put back
 	}
