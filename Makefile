@@ -26,6 +26,7 @@ test: ## run all tests (unit tests with the race detector where a C compiler is)
 	$(GO) test -tags fieldpost_sabotage -run '^TestSabotage' ./queue
 	$(GO) test -tags fieldpost_sabotage -run '^TestSabotage' ./internal/injuries
 	FIELDPOST_SABOTAGE=nodedupe $(GO) test -tags fieldpost_sabotage -run '^TestSabotage' ./collector/journal
+	$(GO) test -tags fieldpost_sabotage -run '^TestSabotage' ./collector/journal
 	cd internal/embedder && $(GO) test ./...
 	cd bench && $(GO) vet ./... && $(GO) test -count=1 ./...
 
@@ -72,8 +73,9 @@ failedio: ## let N=200 operations on a disk fail, each in a life of agent and co
 systemd: ## run agent and collector as services under a real systemd (needs root and systemd-nspawn)
 	cd rigs/systemd && $(GO) test -count=1 -timeout 20m -v .
 
-injuries: ## damage the folders of N=200 real lanes and judge what becomes of them
+injuries: ## damage the folders of N=200 real lanes, and of as many journals, and judge what becomes of them
 	$(GO) test -count=1 -timeout 24h -v ./internal/injuries -injuries $(N) -rivals 10
+	$(GO) test -count=1 -timeout 24h -v -run '^TestInjuries$$' ./collector/journal -injuries $(N)
 
 demo: ## run the demo
 	$(GO) run ./cmd/collector demo

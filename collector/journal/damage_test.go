@@ -203,3 +203,47 @@ func TestRule7AMemoryThatCannotBeReadIsNotDamaged(t *testing.T) {
 		t.Errorf("tail: error %v", err)
 	}
 }
+
+// TestRule7AJournalWithoutItsMemoryDoesNotOpen: retention has left one segment, and
+// its head is damaged. A store that went on would take again what it has.
+func TestRule7AJournalWithoutItsMemoryDoesNotOpen(t *testing.T) {
+	dir := t.TempDir()
+	j := openTest(t, Options{Dir: dir, SegmentSize: 1 << 10})
+	old, c := newClient("pump-6"), newClient("pump-7")
+	must(t, old.sendAgain(j))
+	for range 12 {
+		must(t, c.sendAgain(j))
+	}
+	must(t, j.Close())
+	ordinals, err := listSegments(dir)
+	must(t, err)
+	newest := ordinals[len(ordinals)-1]
+	h, err := readHead(segmentPath(dir, newest))
+	must(t, err)
+	for _, n := range ordinals[:len(ordinals)-1] {
+		must(t, os.Remove(segmentPath(dir, n)))
+	}
+	must(t, writeRemoval(osDisk{}, dir, j.identity.Store, &removal{times: 1, ordinal: newest - 1, index: h.first - 1, at: testTime}))
+	b, err := os.ReadFile(segmentPath(dir, newest))
+	must(t, err)
+	clear(b[headSize : headSize+20])
+	must(t, os.WriteFile(segmentPath(dir, newest), b, 0o600))
+	if j, err := Open(Options{Dir: dir, Logger: quiet}); !errors.Is(err, ErrMemory) {
+		t.Errorf("open gives %v", err)
+		if err == nil {
+			j.Close()
+		}
+		return
+	}
+	// The next step that it names: a new store that replaces this one, which stays
+	// readable.
+	r, err := Repair(context.Background(), dir, true)
+	must(t, err)
+	if r.NewStore.IsZero() || r.Store != j.identity.Store {
+		t.Fatalf("repair %+v", r)
+	}
+	j = openTest(t, Options{Dir: dir})
+	if id := j.Identity(); id.ID != r.NewStore || !slices.Contains(id.Replaces, r.Store) {
+		t.Errorf("identity %+v", id)
+	}
+}

@@ -4,6 +4,8 @@ package journal
 
 import (
 	"context"
+	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/fieldpost/fieldpost/collector"
@@ -34,5 +36,22 @@ func TestSabotageNoDedupe(t *testing.T) {
 	must(t, err)
 	if rep := audit(t, dir); n != 2 || rep.OK || !rep.finds(KindDoubled, c, 1, 3) {
 		t.Errorf("%d entries stored, want 2: %s", n, rep.String())
+	}
+}
+
+// TestSabotageInjuriesAreCaught: twins that go on without their memory, or that
+// forget what a lost record had settled, do not get past the injuries, and a whole
+// one does.
+func TestSabotageInjuriesAreCaught(t *testing.T) {
+	if sabotage.NoDedupe {
+		t.Skip("this is the run for nodedupe")
+	}
+	for name, caught := range map[string]bool{"amnesia": true, "lowerw": true, "": false} {
+		cmd := exec.Command(os.Args[0], "-test.run", "^(TestInjuries|TestRule7DamageNeverLowersW|TestRule7AJournalWithoutItsMemoryDoesNotOpen)$", "-injuries", "60")
+		cmd.Env = append(os.Environ(), "FIELDPOST_SABOTAGE="+name)
+		out, err := cmd.CombinedOutput()
+		if caught != (err != nil) {
+			t.Errorf("%q: %v\n%s", name, err, out)
+		}
 	}
 }

@@ -14,5 +14,7 @@ const (
 	NoSalvage  = false // the queue searches no damaged file
 	NoChecksum = false // the queue believes a batch whose checksum is wrong
 	TombFirst  = false // the queue leaves a tombstone where the first try to read fails
+	Amnesia    = false // the journal goes on without its memory
+	LowerW     = false // the journal forgets what a record that is gone had settled
 	DeafSync   = false // the queue and the journal take a sync that fails for one that succeeds
 )

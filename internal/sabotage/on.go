@@ -22,5 +22,7 @@ var (
 	NoSalvage  = slices.Contains(switches, "nosalvage")
 	NoChecksum = slices.Contains(switches, "nochecksum")
 	TombFirst  = slices.Contains(switches, "tombfirst")
+	Amnesia    = slices.Contains(switches, "amnesia")
+	LowerW     = slices.Contains(switches, "lowerw")
 	DeafSync   = slices.Contains(switches, "deafsync")
 )
