@@ -191,6 +191,7 @@ type placed struct {
 	file     string
 	off, end int64
 	kind     byte
+	last     bool // of its commit
 	event    event
 }
 
@@ -212,7 +213,7 @@ func listRecords(t testing.TB, dir string) (out []placed) {
 			}
 			ev, err := parseEvent(s.rec.kind, append([]byte(nil), s.rec.payload...))
 			must(t, err)
-			out = append(out, placed{filepath.Base(e.path), s.rec.off, s.rec.end, s.rec.kind, ev})
+			out = append(out, placed{filepath.Base(e.path), s.rec.off, s.rec.end, s.rec.kind, s.rec.last, ev})
 		}
 		f.Close()
 	}

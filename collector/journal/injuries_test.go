@@ -202,6 +202,23 @@ func (l *life) intact(t *testing.T, p *placed, now map[string][]byte) bool {
 	return false
 }
 
+// torn takes back the commits at the end of which a part is destroyed: where no
+// mark vouches for them they are a torn tail.
+func (l *life) torn(whole []bool) {
+	for end := len(whole); end > 0; {
+		begin, hurt := end-1, !whole[end-1]
+		for begin > 0 && !l.records[begin-1].last {
+			begin--
+			hurt = hurt || !whole[begin]
+		}
+		if !hurt {
+			return
+		}
+		clear(whole[begin:end])
+		end = begin
+	}
+}
+
 // anothers reports whether nothing in a folder tells any more that it was not
 // another store's.
 func (l *life) anothers(now map[string][]byte) bool {
@@ -321,6 +338,13 @@ func injure(t *testing.T, s uint64, sum *tallyOf) {
 	if l.anothers(now) {
 		return
 	}
+	whole := make([]bool, len(l.records))
+	for i := range l.records {
+		whole[i] = l.intact(t, &l.records[i], now)
+	}
+	if !bytes.Equal(now[markName], l.content[markName]) {
+		l.torn(whole)
+	}
 	// What is intact, and how far each stream is known to go by that.
 	intact := map[number]bool{}
 	top, destroyed := map[wire.Epoch]wire.Seq{}, map[wire.Epoch]bool{}
@@ -328,7 +352,7 @@ func injure(t *testing.T, s uint64, sum *tallyOf) {
 	for i := range l.records {
 		p := &l.records[i]
 		v, entry := p.event.(*settled)
-		ok := l.intact(t, p, now)
+		ok := whole[i]
 		hurt = hurt || !ok
 		if !entry {
 			continue
