@@ -202,8 +202,9 @@ func (l *life) intact(t *testing.T, p *placed, now map[string][]byte) bool {
 	return false
 }
 
-// torn takes back the commits at the end of which a part is destroyed: where no
-// mark vouches for them they are a torn tail.
+// torn takes back the commits at the end of which a part is destroyed, or may be,
+// because what comes before is: where no mark vouches for them they are a torn
+// tail.
 func (l *life) torn(whole []bool) {
 	for end := len(whole); end > 0; {
 		begin, hurt := end-1, !whole[end-1]
@@ -211,7 +212,7 @@ func (l *life) torn(whole []bool) {
 			begin--
 			hurt = hurt || !whole[begin]
 		}
-		if !hurt {
+		if !hurt && (begin == 0 || whole[begin-1]) {
 			return
 		}
 		clear(whole[begin:end])
