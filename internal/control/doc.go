@@ -4,7 +4,8 @@
 //	agent send   --Call("POST", "/send")--> DIR/control --Handle--> the daemon's agent
 //	agent status --Call("GET", "/status")-> (HTTP/1.1)
 //
-// On Unix the socket is DIR/control, open to its owner only. Where its path would
+// On Unix the socket is DIR/control, open to its owner only; Linux also tells the
+// daemon who asks, and it answers its own user and root alone. Where its path would
 // be longer than the operating system takes, Linux reaches it through
 // /proc/self/fd. On Windows it is a named pipe whose name is made from the
 // folder's path, open to its owner, the administrators and the system.

@@ -73,6 +73,17 @@ type socket struct {
 	once    sync.Once
 }
 
+// Accept returns the next connection of somebody who may ask. Others are closed.
+func (s *socket) Accept() (net.Conn, error) {
+	for {
+		conn, err := s.Listener.Accept()
+		if err != nil || allowed(conn) {
+			return conn, err
+		}
+		conn.Close()
+	}
+}
+
 func (s *socket) Close() error {
 	err := net.ErrClosed
 	s.once.Do(func() {
