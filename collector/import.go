@@ -29,10 +29,6 @@ type ImportOptions struct {
 	// any more, recorded as lost-at-store, as the agent's link would do it. Else such
 	// a file is refused: an older one may have them.
 	DeclareLost bool
-
-	// Alone reports whether an agent certainly has no link to the store. nil: nobody
-	// knows.
-	Alone func(wire.AgentID) bool
 }
 
 // ImportReport says what an import did, or with DryRun would do.
@@ -80,7 +76,6 @@ func ImportFile(ctx context.Context, store Store, from io.Reader, o ImportOption
 	}
 	m := f.Manifest()
 	im := importer{ctx: ctx, store: store, id: store.Identity(), o: o, agent: m.Agent}
-	im.alone = o.Alone != nil && o.Alone(m.Agent)
 	if err := im.plan(m); err != nil {
 		return ImportReport{}, err
 	}
@@ -116,7 +111,6 @@ type importer struct {
 	id      Identity
 	o       ImportOptions
 	agent   wire.AgentID
-	alone   bool
 	streams []*imported
 }
 
@@ -159,7 +153,7 @@ func (im *importer) plan(m *carry.Manifest) error {
 
 // look asks the store how far it has a stream.
 func (im *importer) look(s *imported) error {
-	got, err := im.store.Import(im.ctx, Import{Agent: im.agent, Stream: s.state, Time: time.Now(), Alone: im.alone})
+	got, err := im.store.Import(im.ctx, Import{Agent: im.agent, Stream: s.state, Time: time.Now()})
 	if err == nil {
 		s.took(&got)
 	}
@@ -401,7 +395,7 @@ func (im *importer) flush(s *imported) error {
 
 // hand is one transaction.
 func (im *importer) hand(s *imported, list []wire.Entry, before wire.Fingerprint) error {
-	got, err := im.store.Import(im.ctx, Import{Agent: im.agent, Stream: s.state, Before: before, Entries: list, Time: time.Now(), Alone: im.alone})
+	got, err := im.store.Import(im.ctx, Import{Agent: im.agent, Stream: s.state, Before: before, Entries: list, Time: time.Now()})
 	if err != nil {
 		if errors.Is(err, ErrMemory) {
 			err = memoryError(err)
@@ -473,12 +467,4 @@ func (s *Server) Import(ctx context.Context, from io.Reader, o ImportOptions) (I
 		}
 	}
 	return report, err
-}
-
-// Linked reports whether an agent has a link to this server.
-func (s *Server) Linked(id wire.AgentID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := s.agents[id]
-	return a != nil && a.link != nil
 }

@@ -47,20 +47,19 @@ type Store interface {
 	// straddles W, only what is above W counts. The entries have been checked
 	// (wire.Entry.Check and the batch's records). ErrFenced: s is not the live
 	// session, nothing was applied. ErrUnknown: a stream that no resume of this
-	// session has opened, nothing was applied. ErrMoved: an import has brought what an
-	// entry goes on with into another stream, or the session has parted; nothing was
-	// applied.
+	// session has opened, nothing was applied. ErrMoved: an import has moved a stream's
+	// W since the session resumed it; nothing was applied.
 	Append(ctx context.Context, s Session, list []Append) ([]Answer, error)
 
 	// Import applies entries of one stream that no link has brought: a carry file has
 	// (rule 16). It asks for no session and fences none. In one transaction it finds
 	// the common point of im.Stream and the lane's streams (rule 1), and applies each
 	// entry, in order, from the number behind it on: to the stream whose W is the
-	// common point, or to a new one behind it where the lines have parted, or where
-	// the live session goes on with other numbers (rule 2). What the store has
-	// already changes nothing, so the same entries may come again, and at the same
-	// time by a link. The entries have been checked as for Append. Without entries it
-	// only looks.
+	// common point, or to a new one behind it where the lines have parted (rule 2).
+	// What the store has already changes nothing, so the same entries may come again,
+	// and at the same time by a link. A session that has resumed a stream whose W it
+	// moves gets ErrMoved for its next entry: the next hello compares fingerprints. The
+	// entries have been checked as for Append. Without entries it only looks.
 	//
 	// ErrGap: an entry does not follow the common point. ErrMemory: the fingerprints
 	// at the common point differ. After either nothing was applied.
@@ -137,7 +136,6 @@ type Import struct {
 	Before  wire.Fingerprint // of the number before the first entry, or at Acked if there are none; 0: not known
 	Entries []wire.Entry     // consecutive
 	Time    time.Time        // when it came
-	Alone   bool             // the agent has no link to this store: what its live session still appends is refused with ErrMoved
 }
 
 // Imported is what became of it.

@@ -75,13 +75,12 @@ func (s *stream) ack(w wire.Seq) error {
 	switch {
 	case w < s.w:
 		return failf(CauseProtocol, "lane %s: the collector acks %d after it has acked %d", s.lane.name, w, s.w)
-	case w > s.top && w >= s.held():
-		return failf(CauseProtocol, "lane %s: the collector acks %d, but only numbers up to %d are here", s.lane.name, w, s.held()-1)
+	case w > s.top:
+		return failf(CauseProtocol, "lane %s: the collector acks %d, but only numbers up to %d were sent", s.lane.name, w, s.top)
 	case w == s.w:
 		s.discarded()
 		return nil
 	}
-	s.top = max(s.top, w) // a carry file has brought more than this link
 	// All before the entry that ends in w was answered before it.
 	i := s.covering(w)
 	if i >= 0 && s.flight[i].data {
@@ -98,12 +97,6 @@ func (s *stream) ack(w wire.Seq) error {
 	}
 	s.lane.source.Ack(s.epoch, w)
 	return nil
-}
-
-// held returns the number behind the last one that the lane has.
-func (s *stream) held() wire.Seq {
-	a, _ := s.lane.source.Announce(s.epoch)
-	return a.Next
 }
 
 // discarded takes an answer that does not raise W: the store has not taken an

@@ -21,7 +21,6 @@ import (
 	"github.com/fieldpost/fieldpost/internal/control"
 	"github.com/fieldpost/fieldpost/internal/daemon"
 	"github.com/fieldpost/fieldpost/internal/durable"
-	"github.com/fieldpost/fieldpost/wire"
 )
 
 func importCommand() *cobra.Command {
@@ -140,7 +139,6 @@ func importHere(ctx context.Context, c config.Collector, from io.Reader, o colle
 	if err != nil {
 		return report, err
 	}
-	o.Alone = func(wire.AgentID) bool { return true }
 	report, err = collector.ImportFile(ctx, j, from, o)
 	if err != nil && !refusedImport(err) {
 		err = daemon.WithCode(daemon.TryLater, err)
@@ -165,13 +163,11 @@ func (a *importAnswer) err() error {
 	return errors.New(a.Error)
 }
 
-// addImport defines how the daemon imports. Its journal has no other door, so an
-// agent without a link here has none.
+// addImport defines how the daemon imports.
 func addImport(mux *http.ServeMux, srv *collector.Server) {
 	mux.Handle("POST /import", control.HandleUpload(func(ctx context.Context, q url.Values, from io.Reader) (importAnswer, error) {
 		o := collector.ImportOptions{
 			DryRun: q.Get("dry-run") == "true", DeclareLost: q.Get("declare-lost") == "true",
-			Alone: func(id wire.AgentID) bool { return !srv.Linked(id) },
 		}
 		report, err := srv.Import(ctx, from, o)
 		answer := importAnswer{Report: report}

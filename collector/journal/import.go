@@ -21,7 +21,7 @@ func (j *Journal) Import(ctx context.Context, im collector.Import) (collector.Im
 	if len(im.Entries) == 0 {
 		return out, ctx.Err()
 	}
-	rules := ledger.Import{Told: im.Stream, Before: im.Before, Entries: im.Entries, Alone: im.Alone}
+	rules := ledger.Import{Told: im.Stream, Before: im.Before, Entries: im.Entries}
 	if err := rules.Check(); err != nil {
 		return collector.Imported{}, importError(im.Agent, err)
 	}
@@ -40,9 +40,6 @@ func (j *Journal) Import(ctx context.Context, im collector.Import) (collector.Im
 			}
 			if p.From == 0 {
 				continue
-			}
-			if a := t.agent(im.Agent); im.Alone && a.Session().Number > 0 && a.Parting() == nil {
-				t.add(&parted{im.Agent, a.Session().Number, ledger.Parting{Time: a.Seen(), Reason: "its link was gone when a carry file was imported"}})
 			}
 			if p.Created != nil {
 				t.add(&resumed{im.Agent, *p.Created})

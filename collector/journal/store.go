@@ -66,9 +66,6 @@ func (t *group) session(s collector.Session) (*ledger.Agent, error) {
 	if !a.Live(s.Session) {
 		return nil, fmt.Errorf("agent %s, session %d: %w", s.Agent, s.Number, collector.ErrFenced)
 	}
-	if a.Parting() != nil { // imports do not look out for it any more
-		return nil, fmt.Errorf("agent %s, session %d has parted: %w", s.Agent, s.Number, collector.ErrMoved)
-	}
 	return a, nil
 }
 
@@ -135,8 +132,8 @@ func (j *Journal) Append(ctx context.Context, s collector.Session, list []collec
 			if err := opened(a, s.Agent, p.Stream); err != nil {
 				return err
 			}
-			if a.Elsewhere(p.Lane, p.Epoch, &p.Entry) {
-				return fmt.Errorf("agent %s, lane %s, from %d on: %w", s.Agent, p.Lane, p.Entry.From, collector.ErrMoved)
+			if a.Moved(p.Lane, p.Epoch) {
+				return fmt.Errorf("agent %s, lane %s, epoch %s: %w", s.Agent, p.Lane, p.Epoch, collector.ErrMoved)
 			}
 		}
 		for i := range list {

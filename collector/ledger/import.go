@@ -25,7 +25,6 @@ type Import struct {
 	Told    wire.StreamState
 	Before  wire.Fingerprint // of the number before the first entry; 0: not known
 	Entries []wire.Entry
-	Alone   bool // no link of the agent is open: its live session has ended
 }
 
 // Check verifies that the entries are consecutive.
@@ -62,9 +61,8 @@ type Placement struct {
 // Import decides on an entry that was carried here by hand, of a stream as told at
 // its export. No session is asked: where the entry goes follows from the histories
 // alone. It goes on in the stream whose W is the common point (rule 1); where the
-// lines have parted, or where the live session goes on with other numbers than
-// these, behind the common point in a new stream (rule 2), so that no answer to
-// the session ever speaks for numbers that are not the agent's.
+// lines have parted, behind the common point in a new stream (rule 2). A session
+// that has resumed a stream whose W is moved so has to say hello again, see Moved.
 //
 // fresh makes an epoch. The errors are [ErrGap] and [ErrMemory].
 func (a *Agent) Import(im *Import, e *wire.Entry, lookup Lookup, fresh func() wire.Epoch) (Placement, error) {
@@ -83,7 +81,7 @@ func (a *Agent) Import(im *Import, e *wire.Entry, lookup Lookup, fresh func() wi
 		return Placement{}, nil
 	case best == nil:
 		return Placement{Created: a.branch(told, told.Epoch, nil, 0, lookup), Epoch: told.Epoch, From: 1}, nil
-	case c < best.W || !im.Alone && !a.agrees(best, e):
+	case c < best.W:
 		epoch := fresh()
 		return Placement{Created: a.branch(told, epoch, best, c, lookup), Epoch: epoch, From: c + 1}, nil
 	}
@@ -101,28 +99,10 @@ func (a *Agent) branch(told *wire.StreamState, epoch wire.Epoch, s *Stream, c wi
 	return e
 }
 
-// agrees reports whether the numbers of e above s.W are what the live session has
-// there, or will have, as far as it is concerned: it has resumed s and has not
-// ended. What it tells of its history says so, for within a session an agent
-// begins no other incarnation. A history that is too long for one hello is told in
-// part: of that only what is announced is certain.
-func (a *Agent) agrees(s *Stream, e *wire.Entry) bool {
-	if s.Opened == 0 || s.Opened != a.live.Number || a.parting != nil {
-		return true
-	}
-	if e.To >= s.Next && len(s.History)+len(s.Ahead) >= wire.MaxHelloBounds/2 {
-		return false
-	}
-	inc := s.Ahead.At(s.W + 1)
-	if inc.IsZero() {
-		inc = s.History.At(s.W)
-	}
-	return inc == e.Incarnation && s.Ahead.End(s.W+1, e.To) == e.To
-}
-
-// Elsewhere reports whether another stream of the lane has what e would bring: an
-// import has brought it there, and the session is to say hello again.
-func (a *Agent) Elsewhere(lane wire.Lane, epoch wire.Epoch, e *wire.Entry) bool {
+// Moved reports whether an import has moved W of a stream since the live session
+// resumed it. An answer of W would then speak for numbers that nobody has compared
+// with the session's (rule 2): it is to say hello again.
+func (a *Agent) Moved(lane wire.Lane, epoch wire.Epoch) bool {
 	s := a.Stream(lane, epoch)
-	return s != nil && e.To > s.W && a.holds(line{lane, e.Incarnation}, max(e.From, s.W+1))
+	return s != nil && s.moved
 }

@@ -96,6 +96,7 @@ func (a *Agent) ApplyResume(e Resumed) {
 		a.streams = append(a.streams, a.create(e))
 	}
 	s := a.edit(i)
+	s.moved = false
 	s.Ahead = slices.Clone(above(e.Boundaries, s.W))
 	s.Next = max(e.Next, s.W+1)
 	if created {

@@ -114,22 +114,32 @@ func testImport(t *testing.T, s *subject) {
 	}
 }
 
-// The live session delivers the same numbers, in both orders, and is not fenced.
+// A link delivers the same numbers, in both orders. It is not fenced: it learns that
+// W has moved, says hello again, and goes on from there.
 func testImportBesideALink(t *testing.T, s *subject) {
 	m := newMachine("pump-7", 30)
 	s.connect(m)
 	s.append(m, m.entry(1, 5))
+	s.bring(m.carried(m.entry(1, 5))) // nothing new
+	s.append(m, m.entry(6, 8))
 	s.bring(m.carried(m.entry(3, 12)))
-	if w := s.append(m, m.entry(6, 8)); w != 12 {
-		t.Errorf("a number that a file has brought is answered with W %d, want 12", w)
+	if _, err := s.try(m, m.entry(9, 10)); !errors.Is(err, collector.ErrMoved) {
+		t.Errorf("an entry behind an import: %v, want ErrMoved", err)
+	}
+	if err := s.Announce(context.Background(), m.session, []collector.Announcement{{Stream: m.stream(), Next: 31}}); err != nil {
+		t.Errorf("the session is fenced: %v", err)
+	}
+	if w := s.connect(m); w != 12 {
+		t.Errorf("the link goes on behind %d, want 12", w)
 	}
 	s.append(m, m.entry(11, 14))
-	s.bring(m.carried(m.entry(13, 20)))
-	m.put(3) // not announced yet
-	s.bring(m.carried(m.entry(21, 32)))
-	if w := s.append(m, m.entry(31, 33)); w != 33 {
-		t.Errorf("W is %d, want 33", w)
+	m.put(3)
+	s.bring(m.carried(m.entry(13, 20), m.entry(21, 32)))
+	s.restart()
+	if w := s.connect(m); w != 32 {
+		t.Errorf("the link goes on behind %d, want 32", w)
 	}
+	s.append(m, m.entry(31, 33))
 	s.want("all", m.bodies)
 }
 
@@ -139,7 +149,7 @@ func testImportOfAnotherLine(t *testing.T, s *subject) {
 	m := newMachine("pump-7", 10)
 	s.connect(m)
 	s.append(m, m.entry(1, 6))
-	old := m.copy() // it is exported with 10, and goes on to 12
+	old := m.copy()
 	old.put(2)
 	file := old.carried(old.entry(1, 12))
 	m.cut(8).start()
@@ -147,29 +157,36 @@ func testImportOfAnotherLine(t *testing.T, s *subject) {
 	if w := s.connect(m); w != 6 {
 		t.Fatalf("W %d", w)
 	}
-	if got := s.bring(file); got.Match.Common != 12 || got.Match.Epoch == m.epoch || !got.Forked {
+	s.append(m, m.entry(7, 7))
+	if got := s.bring(file); got.Match.Common != 12 || got.Stored != 5 {
 		t.Errorf("the other line: %+v", got)
 	}
-	// The link has sent nothing of 7 and 8 yet: the file brought them, under either
-	// epoch, and the agent finds out with its next hello at the latest.
-	answers, err := s.try(m, m.entry(7, 8), m.entry(9, 10))
-	if errors.Is(err, collector.ErrMoved) {
-		w := s.connect(m)
-		answers, err = s.try(m, m.entry(w+1, 10))
+	if _, err := s.try(m, m.entry(8, 8), m.entry(9, 10)); !errors.Is(err, collector.ErrMoved) {
+		t.Errorf("the link goes on with %v, want ErrMoved", err)
 	}
-	if err != nil || answers[len(answers)-1].W != 10 {
-		t.Fatalf("answers %+v, %v", answers, err)
+	if w := s.connect(m); w != 8 || m.epoch == old.epoch {
+		t.Errorf("the next hello goes on behind %d in epoch %s, want 8 in a new one", w, m.epoch)
 	}
-	if got := s.bodies(); len(got) != 14 {
-		t.Errorf("%d messages are stored, want 12 and 2: %q", len(got), got)
-	}
+	s.append(m, m.entry(9, 10))
+	s.want("both lines", old.bodies, m.bodies[8:])
 	s.restart()
-	if got := s.bring(file); got.Stored != 0 {
+	// And the other way round: the store has a part of the new line.
+	if got := s.bring(file); got.Stored != 0 || got.Match.Common != 12 {
 		t.Errorf("the file again: %+v", got)
 	}
-	if w := s.connect(m); w != 10 {
-		t.Errorf("the link resumes behind %d", w)
+	old.put(2)
+	m.start()
+	m.put(2)
+	if got := s.bring(m.carried(m.entry(9, 12))); got.Stored != 2 || got.Forked {
+		t.Errorf("a file of the new line: %+v", got)
 	}
+	third := old.copy().cut(11)
+	third.start()
+	third.put(3)
+	if got := s.bring(third.carried(third.entry(10, 11), third.entry(12, 14))); got.Stored != 3 || !got.Forked || got.Match.Epoch == old.epoch || got.Match.Epoch == m.epoch {
+		t.Errorf("a file of a third line: %+v", got)
+	}
+	s.want("three lines", old.bodies[:12], m.bodies[8:], third.bodies[11:])
 }
 
 // An import between the welcome and the resume, or before the first data.
@@ -219,29 +236,6 @@ func testImportMemory(t *testing.T, s *subject) {
 	im := back.carried(back.entry(11, 12))
 	if _, err := s.Import(context.Background(), im); !errors.Is(err, collector.ErrMemory) {
 		t.Errorf("one that begins behind it: %v, want ErrMemory", err)
-	}
-	s.want("all", m.bodies)
-}
-
-// Without a link the lane goes on in its stream after a restart; what the ended
-// session still sends is refused.
-func testImportAlone(t *testing.T, s *subject) {
-	m := newMachine("pump-7", 6)
-	s.connect(m)
-	s.append(m, m.entry(1, 4))
-	ended := *m
-	m.start()
-	m.put(4)
-	im := m.carried(m.entry(5, 6), m.entry(7, 10))
-	im.Alone = true
-	if got := s.bring(im); got.Forked || got.Match.Epoch != m.epoch || got.Match.W != 10 {
-		t.Errorf("a restart between link and file: %+v", got)
-	}
-	if _, err := s.try(&ended, m.entry(5, 6)); !errors.Is(err, collector.ErrMoved) {
-		t.Errorf("the ended session appends with %v, want ErrMoved", err)
-	}
-	if w := s.connect(m); w != 10 {
-		t.Errorf("the next link goes on behind %d", w)
 	}
 	s.want("all", m.bodies)
 }

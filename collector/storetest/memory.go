@@ -80,9 +80,6 @@ func (m *Memory) session(s collector.Session) (*ledger.Agent, error) {
 	if a == nil || !a.Live(s.Session) {
 		return nil, fmt.Errorf("agent %s, session %d: %w", s.Agent, s.Number, collector.ErrFenced)
 	}
-	if a.Parting() != nil {
-		return nil, fmt.Errorf("agent %s, session %d has parted: %w", s.Agent, s.Number, collector.ErrMoved)
-	}
 	return a, nil
 }
 
@@ -152,7 +149,7 @@ func (m *Memory) Append(ctx context.Context, s collector.Session, list []collect
 		if err := opened(a, s.Agent, list[i].Stream); err != nil {
 			return nil, err
 		}
-		if a.Elsewhere(list[i].Lane, list[i].Epoch, &list[i].Entry) {
+		if a.Moved(list[i].Lane, list[i].Epoch) {
 			return nil, fmt.Errorf("agent %s: %w", s.Agent, collector.ErrMoved)
 		}
 	}
@@ -198,7 +195,7 @@ func (m *Memory) Import(ctx context.Context, im collector.Import) (out collector
 	}
 	lookup := m.lookup(im.Agent)
 	found := a.Match(&im.Stream, lookup).Found
-	rules := ledger.Import{Told: im.Stream, Before: im.Before, Entries: im.Entries, Alone: im.Alone}
+	rules := ledger.Import{Told: im.Stream, Before: im.Before, Entries: im.Entries}
 	if err := rules.Check(); err != nil {
 		return out, err
 	}
@@ -217,9 +214,6 @@ func (m *Memory) Import(ctx context.Context, im collector.Import) (out collector
 			out.Forked = out.Forked || p.Created.Base > 0 || found
 		}
 		m.agents[im.Agent] = a
-		if im.Alone && a.Session().Number > 0 && a.Parting() == nil {
-			a.ApplyParting(ledger.Parting{Time: a.Seen(), Reason: "its link was gone when a carry file was imported"})
-		}
 		s := collector.Stream{Lane: im.Stream.Lane, Epoch: p.Epoch}
 		m.keep(a, collector.Session{Agent: im.Agent}, &collector.Append{Stream: s, Entry: *e, Time: im.Time}, p.From)
 		if n := uint64(e.To - p.From + 1); e.IsTombstone() {

@@ -39,7 +39,6 @@ func Run(t *testing.T, h Hooks) {
 		{"Rule16ImportBesideALink", testImportBesideALink},
 		{"Rule16ImportOfAnotherLine", testImportOfAnotherLine},
 		{"Rule16ImportBehindTheWelcome", testImportBehindTheWelcome},
-		{"Rule16ImportAlone", testImportAlone},
 		{"Rule2ImportMemory", testImportMemory},
 		{"Partings", testParting},
 		{"Agents", testAgents},

@@ -102,7 +102,7 @@ func (c *center) bringHome() {
 	c.w.mu.Unlock()
 	for _, s := range list {
 		if s.only {
-			c.take(c.door, s, collector.ImportOptions{})
+			c.take(c.door, s)
 		}
 	}
 }
@@ -118,25 +118,21 @@ func (c *center) carryIn(m *machine) error {
 	if w.r.IntN(3) == 0 {
 		s = list[w.r.IntN(len(list))]
 	}
-	o := collector.ImportOptions{}
 	if w.r.IntN(2) == 0 {
-		o.Alone = func(id wire.AgentID) bool { return !d.server.Linked(id) }
-	}
-	if w.r.IntN(2) == 0 {
-		d.imports.Go(func() { c.take(d, s, o) })
+		d.imports.Go(func() { c.take(d, s) })
 		return nil
 	}
-	c.take(d, s, o)
+	c.take(d, s)
 	return nil
 }
 
 // take imports a stick through a collector, and puts the receipt on it.
-func (c *center) take(d *door, s *stick, o collector.ImportOptions) {
+func (c *center) take(d *door, s *stick) {
 	w := c.w
 	w.mu.Lock()
 	known := len(s.receipts) > 0
 	w.mu.Unlock()
-	report, err := collector.ImportFile(context.Background(), d.store, bytes.NewReader(s.file), o)
+	report, err := collector.ImportFile(context.Background(), d.store, bytes.NewReader(s.file), collector.ImportOptions{})
 	w.note("import: %v, %+v", err, report.Streams)
 	switch {
 	case errors.Is(err, collector.ErrGap) && len(c.earlier) > 0:

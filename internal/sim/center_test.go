@@ -50,7 +50,6 @@ type door struct {
 	joined chan struct{}
 	store  *slowStore
 
-	server  *collector.Server
 	imports sync.WaitGroup // that go on beside the schedule
 }
 
@@ -100,7 +99,7 @@ func (c *center) start() error {
 		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d := &door{stop: stop, joined: make(chan struct{}), store: slow, server: s}
+	d := &door{stop: stop, joined: make(chan struct{}), store: slow}
 	go func() {
 		defer close(d.joined)
 		var reader sync.WaitGroup

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,7 +63,7 @@ func transaction[T any](s *slowStore, f func() (T, error)) (T, error) {
 
 // outcome notes whether the store's disk fails.
 func (s *slowStore) outcome(err error) {
-	if errors.Is(err, collector.ErrMoved) && !strings.Contains(err.Error(), "has parted") {
+	if errors.Is(err, collector.ErrMoved) {
 		s.w.saw("carry: a session learns that a stick has brought more than it knows")
 	}
 	for _, protocol := range []error{collector.ErrFenced, collector.ErrUnknown, collector.ErrConflict, collector.ErrMoved, collector.ErrGap, collector.ErrMemory, context.Canceled, context.DeadlineExceeded} {
