@@ -47,8 +47,8 @@ type Store interface {
 	// straddles W, only what is above W counts. The entries have been checked
 	// (wire.Entry.Check and the batch's records). ErrFenced: s is not the live
 	// session, nothing was applied. ErrUnknown: a stream that no resume of this
-	// session has opened, nothing was applied. ErrMoved: an import has moved a stream's
-	// W since the session resumed it; nothing was applied.
+	// session has opened, nothing was applied. ErrMoved: an import has brought something
+	// of a stream's lane since the session resumed it; nothing was applied.
 	Append(ctx context.Context, s Session, list []Append) ([]Answer, error)
 
 	// Import applies entries of one stream that no link has brought: a carry file has
@@ -57,9 +57,10 @@ type Store interface {
 	// entry, in order, from the number behind it on: to the stream whose W is the
 	// common point, or to a new one behind it where the lines have parted (rule 2).
 	// What the store has already changes nothing, so the same entries may come again,
-	// and at the same time by a link. A session that has resumed a stream whose W it
-	// moves gets ErrMoved for its next entry: the next hello compares fingerprints. The
-	// entries have been checked as for Append. Without entries it only looks.
+	// and at the same time by a link. If it applies
+	// something, a session that has resumed streams of the lane gets ErrMoved for its
+	// next entry: the next hello finds out where it stands. The entries have been
+	// checked as for Append. Without entries it only looks.
 	//
 	// ErrGap: an entry does not follow the common point. ErrMemory: the fingerprints
 	// at the common point differ. After either nothing was applied.

@@ -55,7 +55,7 @@ type Stream struct {
 	Doubled    uint64                 // numbers settled that were marked "may be doubled"
 	Tombstoned map[wire.Reason]uint64 // numbers dropped or declared, by reason
 
-	moved  bool               // an import has moved W since the last resume; not kept, as links are not
+	moved  bool               // an import has come into the lane since the last resume; not kept, as links are not
 	ends   []wire.Fingerprint // of the last number of each boundary of History but the newest
 	fpW    wire.Fingerprint   // of number W
 	fpBase wire.Fingerprint   // of number Base

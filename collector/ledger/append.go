@@ -74,7 +74,9 @@ func (a *Agent) ApplyEntry(e Settled) {
 		s.History = append(s.History, wire.Boundary{Incarnation: e.Incarnation, First: max(e.From, s.W+1)})
 	}
 	s.W, s.fpW = e.To, e.Fingerprint
-	s.moved = s.moved || e.Carried
+	if e.Carried {
+		a.imported(e.Lane)
+	}
 	s.Next = max(s.Next, s.W+1)
 	s.Ahead = above(s.Ahead, s.W)
 	l := line{e.Lane, e.Incarnation}

@@ -99,9 +99,19 @@ func (a *Agent) branch(told *wire.StreamState, epoch wire.Epoch, s *Stream, c wi
 	return e
 }
 
-// Moved reports whether an import has moved W of a stream since the live session
-// resumed it. An answer of W would then speak for numbers that nobody has compared
-// with the session's (rule 2): it is to say hello again.
+// imported notes that an import has moved a lane's W, of whichever stream.
+func (a *Agent) imported(lane wire.Lane) {
+	for i, s := range a.streams {
+		if s.Lane == lane && !s.moved {
+			a.edit(i).moved = true
+		}
+	}
+}
+
+// Moved reports whether an import has brought something of a stream's lane since
+// the live session resumed it. It may be what the session is about to send; and an
+// answer of W could speak for numbers that nobody has compared with the session's
+// (rule 2). So the session is to say hello again.
 func (a *Agent) Moved(lane wire.Lane, epoch wire.Epoch) bool {
 	s := a.Stream(lane, epoch)
 	return s != nil && s.moved

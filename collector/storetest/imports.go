@@ -217,6 +217,29 @@ func testImportBehindTheWelcome(t *testing.T, s *subject) {
 	s.bodies()
 }
 
+// A session has begun a fork and sent nothing of it yet: nothing in the store tells
+// whose it is, and the file's numbers go elsewhere.
+func testImportBesideAnEmptyFork(t *testing.T, s *subject) {
+	m := newMachine("pump-7", 5)
+	s.connect(m)
+	s.append(m, m.entry(1, 3))
+	other := newMachine("pump-7", 4) // another folder under the same epoch
+	other.epoch = m.epoch
+	file := other.carried(other.entry(1, 2))
+	s.connect(other)
+	if got := s.bring(file); got.Stored != 2 {
+		t.Errorf("import: %+v", got)
+	}
+	if _, err := s.try(other, other.entry(1, 4)); !errors.Is(err, collector.ErrMoved) {
+		t.Errorf("the session goes on with %v, want ErrMoved", err)
+	}
+	if w := s.connect(other); w != 2 {
+		t.Errorf("the next hello goes on behind %d, want 2", w)
+	}
+	s.append(other, other.entry(1, 4))
+	s.bodies()
+}
+
 // Rule 2: equal incarnations and other messages are not taken for duplicates.
 func testImportMemory(t *testing.T, s *subject) {
 	m := newMachine("pump-7", 10)
@@ -226,6 +249,17 @@ func testImportMemory(t *testing.T, s *subject) {
 	}
 	s.connect(m)
 	s.append(m, m.entry(1, 10))
+	// Twins of one memory, one on the link and one on a stick: the next hello compares.
+	twin := m.copy()
+	m.put(1)
+	twin.bodies = append(twin.bodies, "the twin's")
+	s.bring(twin.carried(twin.entry(11, 11)))
+	if _, err := s.try(m, m.entry(11, 11)); !errors.Is(err, collector.ErrMoved) {
+		t.Errorf("the twin on the link: %v, want ErrMoved", err)
+	}
+	if got := s.hello(m); got.Common != 11 || got.FPCommon != twin.fingerprint(11) || got.FPCommon == m.fingerprint(11) {
+		t.Errorf("its hello is answered with %+v", got)
+	}
 	if _, err := s.Import(context.Background(), back.carried(back.entry(5, 10))); !errors.Is(err, collector.ErrMemory) {
 		t.Errorf("%v, want ErrMemory", err)
 	}
@@ -237,5 +271,5 @@ func testImportMemory(t *testing.T, s *subject) {
 	if _, err := s.Import(context.Background(), im); !errors.Is(err, collector.ErrMemory) {
 		t.Errorf("one that begins behind it: %v, want ErrMemory", err)
 	}
-	s.want("all", m.bodies)
+	s.want("all", twin.bodies)
 }

@@ -39,6 +39,7 @@ func Run(t *testing.T, h Hooks) {
 		{"Rule16ImportBesideALink", testImportBesideALink},
 		{"Rule16ImportOfAnotherLine", testImportOfAnotherLine},
 		{"Rule16ImportBehindTheWelcome", testImportBehindTheWelcome},
+		{"Rule16ImportBesideAnEmptyFork", testImportBesideAnEmptyFork},
 		{"Rule2ImportMemory", testImportMemory},
 		{"Partings", testParting},
 		{"Agents", testAgents},
