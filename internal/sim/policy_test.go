@@ -139,7 +139,9 @@ func (w *world) overdue() {
 			if c.MaxAge == 0 || !s.Oldest.After(m.life.begin) { // at its begin: one that was taken over
 				continue
 			}
-			most := c.MaxAge + c.SyncInterval + time.Second
+			// With an interval a message may wait for the group before its own, and its time
+			// is from before that.
+			most := c.MaxAge + 2*c.SyncInterval + time.Second
 			if c.Overflow == agent.Block {
 				most += longestBlock // it has its time from before it waited for room
 			}
