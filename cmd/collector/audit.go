@@ -43,7 +43,7 @@ names the stream, the numbers, the file and the place. What an operator has acce
 
 --json prints one object with everything: ranges [{agent, lane, epoch, incarnation,
 from, to, why, detail, dropped, dropped_last, taken, taken_last, closed {time, by,
-reason}, next}], ok, store, segments, records, bytes, removed_records, streams
+reason}, next}], ok, store, segments, records, bytes, removed_records, lost_records, streams
 [{agent, lane, epoch, base, w, stored, tombstoned {reason: count},
 removed_by_retention, may_be_doubled, pending, unexplained, doubled, lost_at_store,
 closed}], findings [{kind, agent, lane, epoch, incarnation, from, to, file, offset,

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/fieldpost/fieldpost/collector/journal"
 	"github.com/fieldpost/fieldpost/internal/control"
@@ -20,6 +21,8 @@ func withCode(err error) error {
 		return daemon.WithCode(daemon.No, fmt.Errorf("%w; name a collector's folder with --dir", err))
 	case errors.Is(err, journal.ErrCursor):
 		return daemon.WithCode(daemon.Usage, fmt.Errorf("%w; --after takes what tail has printed for this journal", err))
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; run this as the user who owns the collector's folder, or give the folder and all in it to this one", err)
 	case errors.Is(err, control.ErrNoAnswer):
 		return daemon.WithCode(daemon.Unreachable, err)
 	}

@@ -86,6 +86,9 @@ func auditText(ctx context.Context, to io.Writer, dir string, look *audience) (j
 	if !r.OK {
 		verdict = fmt.Sprintf("%d findings", len(r.Findings)+r.More)
 	}
+	if r.LostRecords > 0 {
+		fmt.Fprintf(w, "%d records are gone, which repair has marked\n", r.LostRecords)
+	}
 	fmt.Fprintf(w, "store %s: %d records in %d files, %s, all read: %s\n", r.Store, r.Records, r.Segments, config.Approximate(uint64(r.Bytes)), verdict)
 	return r, w.Flush()
 }

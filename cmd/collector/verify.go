@@ -34,7 +34,8 @@ place) or there is no journal, 75 if it was interrupted or retention removed fil
 while it read them: begin again.
 
 --json prints one object: ok, store, segments, records, messages, bytes,
-removed_records and findings [{kind, file, offset, what}]. If there are very many
+removed_records, lost_records (which repair has marked as gone) and findings [{kind,
+file, offset, what}]. If there are very many
 findings, more counts those that are left out.`,
 		Example: `  collector verify
   collector verify --dir /backup/collector --json`,
@@ -107,6 +108,9 @@ func printVerified(w io.Writer, v *journal.Verified, asJSON bool) error {
 		removed := ""
 		if v.RemovedRecords > 0 {
 			removed = fmt.Sprintf(" (the first %d were removed by retention)", v.RemovedRecords)
+		}
+		if v.LostRecords > 0 {
+			removed += fmt.Sprintf(" (%d are gone, which repair has marked)", v.LostRecords)
 		}
 		fmt.Fprintf(&b, "store %s: %d messages in %d records%s in %d files, %s, all read: %s\n", v.Store, v.Messages, v.Records, removed, v.Segments, config.Approximate(uint64(v.Bytes)), verdict)
 		if _, err := io.WriteString(w, b.String()); err != nil {
