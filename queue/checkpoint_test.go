@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/fieldpost/fieldpost/internal/durable"
@@ -37,11 +38,15 @@ func (l *lane) putFrom(source string, at int) {
 func TestACheckpointIsStoredWithItsMessages(t *testing.T) {
 	l := openLane(t, small)
 	l.welcome(storeA, wire.Match{})
+	var mu sync.Mutex
 	var images []string
+	from := l.cfg.Dir
 	l.unhook()
-	l.unhook = durable.Watch(filepath.Dir(l.cfg.Dir), func(durable.Step, string) error {
+	l.unhook = durable.Watch(filepath.Dir(from), func(durable.Step, string) error {
+		mu.Lock() // files are deleted beside the writer
+		defer mu.Unlock()
 		dir := filepath.Join(t.TempDir(), "lane")
-		if err := os.CopyFS(dir, os.DirFS(l.cfg.Dir)); err == nil { // else a file was deleted meanwhile
+		if err := os.CopyFS(dir, os.DirFS(from)); err == nil { // else a file was deleted meanwhile
 			images = append(images, dir)
 		}
 		return nil
@@ -56,9 +61,9 @@ func TestACheckpointIsStoredWithItsMessages(t *testing.T) {
 			l.ack(wire.Seq(i - 1))
 		}
 	}
+	l.close()
 	l.unhook()
 	l.unhook = func() {}
-	l.close()
 	seen := map[string]bool{}
 	for _, dir := range images {
 		l.cfg.Dir = dir
