@@ -25,7 +25,7 @@ func (l *link) enrolment() error {
 	if l.over() {
 		return errEnded
 	}
-	t, p, err := l.next(wire.MaxHello)
+	t, p, err := l.next(wire.MaxEnroll)
 	if err != nil {
 		return err
 	}

@@ -270,6 +270,8 @@ func AppendJSON(dst []byte, t Type, v any) []byte {
 		v = h.fit()
 	case Enroll:
 		v = h.fit()
+	case *Enroll:
+		v = h.fit()
 	}
 	b, err := json.Marshal(v)
 	if err != nil {

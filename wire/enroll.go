@@ -15,6 +15,7 @@ const (
 
 // Limits of an enrolment.
 const (
+	MaxEnroll       = 8 << 10  // bytes of an enroll
 	MaxEnrolled     = 64 << 10 // bytes of the answer
 	MaxRequest      = 2 << 10  // bytes of a certificate request
 	MaxCertificates = 8        // in a chain, and of authorities

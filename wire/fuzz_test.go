@@ -229,6 +229,7 @@ func FuzzControl(f *testing.F) {
 	for typ, v := range map[wire.Type]any{
 		wire.TypeHello: goodHello(), wire.TypeHistory: goodState(), wire.TypeWelcome: goodWelcome(), wire.TypeResume: goodResume(),
 		wire.TypeRefuse: wire.Refuse{Code: wire.RefuseFenced, Message: "m", RetryAfter: 1, Instance: wire.Instance(goldenEpoch)}, wire.TypeBye: wire.Bye{Reason: "r"},
+		wire.TypeEnroll: goodEnroll(), wire.TypeEnrolled: goodEnrolled(),
 	} {
 		p, err := json.Marshal(v)
 		if err != nil {
@@ -259,6 +260,12 @@ func FuzzControl(f *testing.F) {
 			v = new(wire.Refuse)
 		case wire.TypeBye:
 			v = new(wire.Bye)
+		case wire.TypeEnroll:
+			e := new(wire.Enroll)
+			v, check = e, e.Check
+		case wire.TypeEnrolled:
+			e := new(wire.Enrolled)
+			v, check = e, e.Check
 		default:
 			return
 		}
@@ -267,6 +274,12 @@ func FuzzControl(f *testing.F) {
 		}
 		if w, ok := v.(*wire.Welcome); ok && (w.Time.Year() < 0 || w.Time.Year() > 9999) {
 			return // RFC 3339 reads zones that it does not write
+		}
+		if e, ok := v.(*wire.Enrolled); ok && (e.Time.Year() < 0 || e.Time.Year() > 9999) {
+			return
+		}
+		if e, ok := v.(*wire.Enroll); ok && (len(e.Software)+len(e.Host.Name)+len(e.Host.OS)+len(e.Host.Arch) > wire.MaxText || len(e.Token) == 0) {
+			return // is cut; an empty token is left out
 		}
 		if h, ok := v.(*wire.Hello); ok && len(h.Software)+len(h.Host.Name)+len(h.Host.OS)+len(h.Host.Arch) > wire.MaxText {
 			return // is cut

@@ -378,6 +378,11 @@ func TestGoldenControlFrames(t *testing.T) {
 		{wire.TypeRefuse, &wire.Refuse{Code: wire.RefuseBusy, RetryAfter: 5 * time.Second},
 			`{"code":"busy","message":"","retry_after":5000000000}`},
 		{wire.TypeBye, &wire.Bye{Reason: "shutdown"}, `{"reason":"shutdown"}`},
+		{wire.TypeEnroll, &wire.Enroll{Protocol: 1, Agent: "pump-7", Token: []byte{0, 1, 2, 255}, Request: []byte{0x30, 0x80}, Software: "s", Host: wire.Host{Name: "h"}},
+			`{"protocol":1,"agent":"pump-7","token":"AAEC/w==","request":"MIA=","software":"s","host":{"name":"h"}}`},
+		{wire.TypeEnroll, &wire.Enroll{Protocol: 1, Agent: "pump-7", Request: []byte{0x30}}, `{"protocol":1,"agent":"pump-7","request":"MA==","host":{}}`},
+		{wire.TypeEnrolled, &wire.Enrolled{Certificate: [][]byte{{0x30, 1}, {0x30, 2}}, Authorities: [][]byte{{0x30, 3}}, Time: time.Unix(1700000000, 0).UTC()},
+			`{"certificate":["MAE=","MAI="],"authorities":["MAM="],"time":"2023-11-14T22:13:20Z"}`},
 	} {
 		frame := wire.AppendJSON(nil, c.typ, c.value)
 		sameBytes(t, frame, wire.AppendFrame(nil, c.typ, []byte(c.text)))

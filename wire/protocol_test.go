@@ -40,6 +40,7 @@ func TestProtocolDocumentHasTheCodes(t *testing.T) {
 	}
 
 	_, b, _ = bytes.Cut(b, []byte("\n| reason | name | meaning |\n")) // the tables before it have numbers as well
+	b, _, _ = bytes.Cut(b, []byte("\n\n"))                            // and so have those behind it
 	reasons := rows(`\| (\d{1,2}) \| ([a-z-]+) \|`)
 	b = document
 	for n := range 256 {
@@ -73,6 +74,8 @@ func TestProtocolDocumentHasTheCodes(t *testing.T) {
 		{wire.MaxRecord, `at most 1 MiB \(1,048,576\)`},
 		{wire.MaxBatch >> 20, `before compression, at most 4 MiB`},
 		{wire.MaxHello >> 10, `\| 0x01 \| hello \| agent \| JSON \| 4 KiB`},
+		{wire.MaxEnroll >> 10, `\| 0x07 \| enroll \| agent \| JSON \| 8 KiB`},
+		{wire.MaxEnrolled >> 10, `\| 0x08 \| enrolled \| collector \| JSON \| 64 KiB`},
 		{wire.MaxPage >> 10, `\| 0x02 \| history \| agent \| JSON \| 64 KiB`},
 		{wire.MaxFrame >> 20, `\| 0x10 \| data \| agent \| binary \| 1 MiB`},
 		{wire.MaxPageBounds, `At most 1,024 boundaries in a frame`},
