@@ -352,3 +352,21 @@ func fetch(url string) (status int, body string, err error) {
 	http.DefaultClient.CloseIdleConnections()
 	return resp.StatusCode, string(b), err
 }
+
+// TestLinkFaultsOverTLS plays the faults of a link that end or stop it in the
+// middle of a record.
+func TestLinkFaultsOverTLS(t *testing.T) {
+	for _, l := range links {
+		if l.name != "cut" && l.name != "cut within frames" && l.name != "stalled" {
+			continue
+		}
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, "")
+			s.secured(0)
+			s.underLoad(func() { l.hurt(s) })
+			s.stop()
+			s.mustHold()
+		})
+	}
+}

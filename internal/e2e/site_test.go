@@ -160,6 +160,11 @@ func (s *site) config(of string) string {
 // startAgent starts the daemon and waits until it takes messages.
 func (s *site) startAgent() {
 	s.t.Helper()
+	if _, err := os.Stat(filepath.Join(s.agentDir, "tls", "agent.pem")); s.tls >= 0 && err != nil {
+		if code, said := s.enroll(s.agentDir, agentID, s.listen, s.token()); code != 0 {
+			s.t.Fatalf("enroll: code %d, %s", code, said)
+		}
+	}
 	s.agent = launch(s.t, s.env, nil, "agent", s.b.agent, "run", "--stay", "--id", agentID,
 		"--dir", s.agentDir, "--collector", s.link.Addr(), "--config", s.config("agent"))
 	s.past = append(s.past, s.agent)
