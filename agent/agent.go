@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 	"slices"
@@ -58,18 +59,21 @@ type Agent struct {
 	instance wire.Instance
 	opened   time.Time
 	lock     *flock.Flock
-	lanes    map[wire.Lane]*queue.Lane
-	names    []wire.Lane        // of lanes, sorted, the default one first
+	names    []wire.Lane // of all lanes, sorted, the default one first
+	set      atomic.Pointer[laneSet]
 	link     *transport.Client  // nil without collectors
 	creds    *credentials       // nil: links are plain TCP, or there are none
 	stop     context.CancelFunc // ends the link and the keeper
 
-	keeper   sync.WaitGroup // renews the certificate
+	keeper   sync.WaitGroup // renews the certificate, opens lanes that could not be opened
 	renewErr atomic.Pointer[error]
 
 	// The link's goroutine closes ended after it has set linkErr.
 	ended   chan struct{}
 	linkErr error
+
+	relinkMu sync.Mutex
+	relink   context.CancelFunc // ends the present link, for another with more lanes
 
 	accepting atomic.Bool
 	closing   sync.Once
@@ -91,17 +95,20 @@ func Open(ctx context.Context, cfg Config) (_ *Agent, err error) {
 	}
 	a := &Agent{
 		cfg: cfg, routes: cfg.routes(), instance: wire.Instance{ID: wire.NewID()}, opened: time.Now(),
-		lanes: map[wire.Lane]*queue.Lane{}, ended: make(chan struct{}), closed: make(chan struct{}),
+		ended: make(chan struct{}), closed: make(chan struct{}),
 	}
+	a.set.Store(&laneSet{})
 	if a.lock, err = lock(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
+	_, err = readIdentity(cfg.Dir)
+	first := errors.Is(err, fs.ErrNotExist)
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("agent: %w", errors.Join(err, a.release()))
 		}
 	}()
-	if a.id, err = claim(cfg.Dir, wire.AgentID(cfg.ID)); err != nil {
+	if a.id, err = claim(cfg.Dir, wire.AgentID(cfg.ID), cfg.Logger); err != nil {
 		return nil, err
 	}
 	host, _ := os.Hostname() // for people only
@@ -120,7 +127,7 @@ func Open(ctx context.Context, cfg Config) (_ *Agent, err error) {
 			return nil, err
 		}
 	}
-	if err := a.openLanes(ctx); err != nil {
+	if err := a.openLanes(ctx, first); err != nil {
 		return nil, err
 	}
 	a.start()
@@ -128,12 +135,15 @@ func Open(ctx context.Context, cfg Config) (_ *Agent, err error) {
 	return a, nil
 }
 
-// openLanes opens every configured lane and every lane that is on disk.
-func (a *Agent) openLanes(ctx context.Context) error {
+// openLanes opens every configured lane and every lane that is on disk. One that
+// cannot be opened does not keep the others from working, but at the folder's first
+// start: there it is a slip of whoever set it up.
+func (a *Agent) openLanes(ctx context.Context, first bool) error {
 	found, err := lanesOnDisk(a.cfg.Dir)
 	if err != nil {
 		return err
 	}
+	first = first || len(found) == 0
 	there := make([]string, len(found))
 	for i, name := range found {
 		there[i] = string(name)
@@ -146,19 +156,14 @@ func (a *Agent) openLanes(ctx context.Context) error {
 	}
 	sortLanes(found)
 	for _, name := range slices.Compact(found) {
-		l := a.cfg.Lanes[string(name)] // the zero value for a lane that is being drained: nothing of it is dropped
-		q, err := queue.OpenLane(ctx, queue.Config{
-			Dir: laneDir(a.cfg.Dir, name), Agent: a.id, Lane: name,
-			MaxBytes: l.MaxBytes, MaxMessages: l.MaxMessages, MaxAge: l.MaxAge, FreeSpace: l.FreeSpace, Overflow: l.Overflow,
-			Interval: l.SyncInterval, LiveFirst: l.LiveFirst, Codec: l.Compression, SegmentSize: l.SegmentSize, Synced: a.wake, Logger: a.cfg.Logger,
-		})
-		if errors.Is(err, queue.ErrForeign) {
-			err = fmt.Errorf("%w: %w; put each lane back where it came from", ErrIdentity, err)
-		}
-		if err != nil {
+		q, err := a.openLane(ctx, name)
+		if err != nil && (first || ctx.Err() != nil || errors.Is(err, ErrIdentity)) {
 			return fmt.Errorf("lane %s: %w", name, err)
 		}
-		a.lanes[name] = q
+		if err != nil {
+			a.cfg.Logger.Error("a lane cannot be opened; the others work, and it is tried again", "lane", name, "every", reopenPause, "err", err)
+		}
+		a.set.Store(a.set.Load().with(name, q, err))
 		a.names = append(a.names, name)
 	}
 	return nil
@@ -175,6 +180,9 @@ func (a *Agent) wake() {
 func (a *Agent) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.stop = cancel
+	if len(a.set.Load().broken) > 0 {
+		a.keeper.Go(func() { a.reopen(ctx) })
+	}
 	if a.link == nil {
 		close(a.ended)
 		return
@@ -182,13 +190,9 @@ func (a *Agent) start() {
 	if a.creds != nil {
 		a.keeper.Go(func() { a.keep(ctx) })
 	}
-	sources := make([]transport.Source, len(a.names))
-	for i, name := range a.names {
-		sources[i] = a.lanes[name]
-	}
 	go func() {
 		defer close(a.ended)
-		a.linkErr = a.link.Run(ctx, sources...)
+		a.linkErr = a.runLink(ctx)
 		if a.linkErr != nil {
 			a.cfg.Logger.Error("the link has ended for good; messages are still accepted and kept", "err", a.linkErr)
 		}
@@ -211,7 +215,7 @@ func (a *Agent) lane(m *Message) (*queue.Lane, error) {
 	if _, ok := a.cfg.Lanes[name]; !ok {
 		return nil, fmt.Errorf("%w %q: add it to the configuration", ErrUnknownLane, name)
 	}
-	return a.lanes[wire.Lane(name)], nil
+	return a.ready(wire.Lane(name))
 }
 
 func (m *Message) wire(now func() time.Time) wire.Message {
@@ -289,7 +293,11 @@ func (a *Agent) SendAsync(m Message, done func(error)) {
 // collector (or its drop is in the store's ledger), else ctx.Err() or ErrClosed.
 func (a *Agent) Flush(ctx context.Context) error {
 	for _, name := range a.names {
-		if err := a.lanes[name].Flush(ctx); err != nil {
+		q, err := a.ready(name)
+		if err == nil {
+			err = q.Flush(ctx)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -319,8 +327,8 @@ func (a *Agent) Close() error {
 // release closes the lanes and gives the folder back.
 func (a *Agent) release() error {
 	var errs []error
-	for _, name := range a.names {
-		if err := a.lanes[name].Close(); err != nil {
+	for name, q := range a.set.Load().open {
+		if err := q.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("lane %s: %w", name, err))
 		}
 	}

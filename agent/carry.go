@@ -57,15 +57,19 @@ func (a *Agent) Carry(ctx context.Context, w io.Writer, o CarryOptions) (Carried
 	}
 	names := a.names
 	if o.Lane != "" {
-		if a.lanes[wire.Lane(o.Lane)] == nil {
-			return Carried{}, fmt.Errorf("%w %q", ErrUnknownLane, o.Lane)
+		if _, err := a.existing(o.Lane); err != nil {
+			return Carried{}, err
 		}
 		names = []wire.Lane{wire.Lane(o.Lane)}
 	}
 	var list []*queue.Carried
 	m := carry.Manifest{Agent: a.id, Created: time.Now().UTC(), Software: a.cfg.Software}
 	for _, name := range names {
-		streams, err := a.lanes[name].Carry(ctx, o.All)
+		q, err := a.ready(name)
+		if err != nil {
+			return Carried{}, err
+		}
+		streams, err := q.Carry(ctx, o.All)
 		if err != nil {
 			return Carried{}, fmt.Errorf("lane %s: %w", name, err)
 		}
@@ -146,7 +150,11 @@ func (a *Agent) Settle(ctx context.Context, r io.Reader) ([]Settled, error) {
 
 func (a *Agent) settle(ctx context.Context, r *carry.Receipt, s *carry.Settled) (Settled, error) {
 	out := Settled{Lane: string(s.Lane), Epoch: s.Epoch}
-	q := a.lanes[s.Lane]
+	q, err := a.ready(s.Lane)
+	if errors.Is(err, ErrFull) { // it is here, and cannot be opened now
+		out.Error = err.Error()
+		return out, err
+	}
 	if q == nil {
 		err := fmt.Errorf("%w: it speaks of lane %s, which is not here", ErrReceipt, s.Lane)
 		out.Error = err.Error()

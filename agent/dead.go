@@ -75,11 +75,7 @@ func (a *Agent) existing(lane string) (*queue.Lane, error) {
 	if !a.accepting.Load() {
 		return nil, ErrClosed
 	}
-	q := a.lanes[wire.Lane(lane)]
-	if q == nil {
-		return nil, fmt.Errorf("%w %q", ErrUnknownLane, lane)
-	}
-	return q, nil
+	return a.ready(wire.Lane(lane))
 }
 
 // ReadDeadLetters is [Agent.DeadLetters] for the folder of an agent that does not

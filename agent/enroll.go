@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -127,10 +128,10 @@ func claimFolder(dir string, want wire.AgentID) (wire.AgentID, error) {
 		if err != nil {
 			return "", err
 		}
-		id, err := claim(dir, want)
+		id, err := claim(dir, want, slog.New(slog.DiscardHandler))
 		return id, errors.Join(err, l.Unlock())
 	}
-	return claim(dir, want) // reads
+	return claim(dir, want, slog.New(slog.DiscardHandler)) // reads
 }
 
 // pendingKey returns the key of an enrolment that was not through, so that its

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/fieldpost/fieldpost/internal/durable"
+	"github.com/fieldpost/fieldpost/queue"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -75,8 +77,15 @@ func readIdentity(dir string) (wire.AgentID, error) {
 
 // claim returns the folder's agent id. A folder without one gets want, or the
 // host's name, for ever.
-func claim(dir string, want wire.AgentID) (wire.AgentID, error) {
+// If its file is missing or damaged, the lanes tell whose they are.
+func claim(dir string, want wire.AgentID, log *slog.Logger) (wire.AgentID, error) {
 	have, err := readIdentity(dir)
+	if err != nil {
+		if owner, ok := ownerOfLanes(dir); ok && (want == "" || want == owner) && restore(dir, owner) == nil {
+			log.Error("the file that says whose folder it is was missing or damaged; the lanes say it, and it is written again", "file", filepath.Join(dir, identityFile), "id", owner, "err", err)
+			have, err = owner, nil
+		}
+	}
 	switch {
 	case err == nil && want != "" && want != have:
 		return "", fmt.Errorf("%s: %w: it is %s's, not %s's; use that id or another folder", dir, ErrIdentity, have, want)
@@ -97,11 +106,43 @@ func claim(dir string, want wire.AgentID) (wire.AgentID, error) {
 			return "", err
 		}
 	}
-	b, err := json.Marshal(identity{folderFormat, want})
+	return want, writeIdentity(dir, want)
+}
+
+func writeIdentity(dir string, id wire.AgentID) error {
+	b, err := json.Marshal(identity{folderFormat, id})
 	if err != nil {
-		return "", err
+		return err
 	}
-	return want, durable.WriteFile(filepath.Join(dir, identityFile), append(b, '\n'), 0o600)
+	return durable.WriteFile(filepath.Join(dir, identityFile), append(b, '\n'), 0o600)
+}
+
+// restore writes the identity again, and keeps a damaged file beside it.
+func restore(dir string, id wire.AgentID) error {
+	path := filepath.Join(dir, identityFile)
+	if err := durable.RenameFile(path, path+".damaged"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return writeIdentity(dir, id)
+}
+
+// ownerOfLanes returns the agent whose the lanes are; false unless all that can say
+// it, one at least, say the same.
+func ownerOfLanes(dir string) (owner wire.AgentID, ok bool) {
+	names, err := lanesOnDisk(dir)
+	if err != nil {
+		return "", false
+	}
+	for _, name := range names {
+		id, found := queue.Owner(laneDir(dir, name))
+		if found && ok && id != owner {
+			return "", false
+		}
+		if found {
+			owner, ok = id, true
+		}
+	}
+	return owner, ok
 }
 
 // lanesOnDisk returns the lanes that have a folder in dir.

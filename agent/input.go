@@ -50,12 +50,15 @@ func (a *Agent) SendFrom(ctx context.Context, lane string, list []Message, check
 }
 
 // Checkpoints returns, by lane, how far the sources were read whose messages went
-// there, also for lanes that are only drained. The caller owns the result.
+// there, also for lanes that are only drained. What a lane remembers that cannot be
+// opened now is missing: wait for Ready first. The caller owns the result.
 func (a *Agent) Checkpoints() map[string][]Checkpoint {
 	all := map[string][]Checkpoint{}
 	for _, name := range a.names {
-		if list := a.lanes[name].Checkpoints(); len(list) > 0 {
-			all[string(name)] = list
+		if q := a.set.Load().open[name]; q != nil {
+			if list := q.Checkpoints(); len(list) > 0 {
+				all[string(name)] = list
+			}
 		}
 	}
 	return all

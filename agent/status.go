@@ -159,7 +159,13 @@ func (s *Seconds) UnmarshalJSON(b []byte) error {
 func (a *Agent) Status() Status {
 	s := Status{ID: string(a.id), Dir: a.cfg.Dir, Instance: a.instance, Opened: a.opened, Link: a.linkStatus()}
 	for _, name := range a.names {
-		l := laneStatus(name, a.lanes[name].Stats(), time.Now())
+		q, err := a.ready(name)
+		l := LaneStatus{Lane: string(name)}
+		if err == nil {
+			l = laneStatus(name, q.Stats(), time.Now())
+		} else {
+			l.Trouble = err.Error()
+		}
 		cfg, ok := a.cfg.Lanes[string(name)]
 		l.Draining = !ok
 		l.setPolicy(&cfg)

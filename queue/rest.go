@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/fieldpost/fieldpost/wire"
 )
 
 // openAtRest opens a folder that no process has open, to look at it. The caller
@@ -48,4 +50,19 @@ func readLettersAtRest(dir string, from uint64, yield func(*letter) error) error
 	defer unlock()
 	defer fs.close()
 	return fs.letters(&s, from, yield)
+}
+
+// Owner returns the agent whose a lane's folder is, as the newest segment says whose
+// head can be read; false if none can. It changes nothing.
+func Owner(dir string) (wire.AgentID, bool) {
+	segs, _, err := list(dir)
+	if err != nil {
+		return "", false
+	}
+	for i := range segs {
+		if h, err := headOf(filepath.Join(dir, segs[len(segs)-1-i].name())); err == nil {
+			return h.agent, true
+		}
+	}
+	return "", false
 }

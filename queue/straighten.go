@@ -23,6 +23,7 @@ type straight struct {
 	dir   string
 	agent wire.AgentID
 	lane  wire.Lane
+	ours  bool // the folder is known to be the lane's
 
 	segs     []segment // ascending; those that are there under their own name, or whose head cannot be read
 	dubious  []segment // of them, those whose head cannot be read
@@ -37,7 +38,7 @@ type straight struct {
 // quarantine. Files for which keep returns true stay as they are. After a crash in
 // the middle the next call goes on.
 func (r *straight) run(keep func(segment) bool) error {
-	r.segs, r.dubious, r.own, r.foreign = nil, nil, false, nil
+	r.segs, r.dubious, r.own, r.foreign = nil, nil, r.ours, nil
 	segs, _, err := list(r.dir)
 	if err != nil {
 		return err
@@ -204,7 +205,7 @@ func (q *Queue) straighten() error {
 		return err
 	}
 	fs := q.files
-	r := straight{dir: q.cfg.Dir, agent: q.cfg.Agent, lane: q.cfg.Lane}
+	r := straight{dir: q.cfg.Dir, agent: q.cfg.Agent, lane: q.cfg.Lane, ours: true}
 	tail := fs.tail
 	err := r.run(func(s segment) bool { return s == tail.segment && tail.linked() == nil })
 	for _, w := range r.warnings {

@@ -37,10 +37,6 @@ type inputs struct {
 func newInputs(a *agent.Agent, c config.Inputs, log *slog.Logger) (*inputs, error) {
 	in := &inputs{log: log, failed: map[int]error{}}
 	if len(c.Files) > 0 {
-		feed, err := input.NewFeed(a, log)
-		if err != nil {
-			return nil, err
-		}
 		var rules []tail.Rule
 		for _, f := range c.Files {
 			rules = append(rules, tail.Rule{
@@ -48,7 +44,11 @@ func newInputs(a *agent.Agent, c config.Inputs, log *slog.Logger) (*inputs, erro
 				Multiline: tail.Multiline{Start: f.Start, Continue: f.Continue}, MaxLine: int(f.MaxLine), Flush: f.Flush,
 			})
 		}
-		in.list = append(in.list, tail.New(feed, tail.Config{Rules: rules, Logger: log}))
+		files, err := newFiles(a, rules, log)
+		if err != nil {
+			return nil, err
+		}
+		in.list = append(in.list, files)
 	}
 	if h := c.Host; h != nil {
 		in.list = append(in.list, host.New(a, host.Config{Topic: h.Topic, Lane: h.Lane, Interval: h.Interval, Only: h.Only, Logger: log}))

@@ -1,0 +1,136 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/fieldpost/fieldpost/queue"
+	"github.com/fieldpost/fieldpost/transport"
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// reopenPause is how long the agent waits before it tries again to open a lane;
+// tests shorten it.
+var reopenPause = 10 * time.Second
+
+// laneSet is which lanes are open, and why the others are not. It is never changed
+// in place.
+type laneSet struct {
+	open   map[wire.Lane]*queue.Lane
+	broken map[wire.Lane]error
+}
+
+// with returns the set with a lane that was tried to be opened.
+func (s *laneSet) with(name wire.Lane, q *queue.Lane, err error) *laneSet {
+	n := &laneSet{maps.Clone(s.open), maps.Clone(s.broken)}
+	if n.open == nil {
+		n.open, n.broken = map[wire.Lane]*queue.Lane{}, map[wire.Lane]error{}
+	}
+	if err != nil {
+		n.broken[name] = err
+		return n
+	}
+	n.open[name] = q
+	delete(n.broken, name)
+	return n
+}
+
+// openLane opens one lane with its settings.
+func (a *Agent) openLane(ctx context.Context, name wire.Lane) (*queue.Lane, error) {
+	l := a.cfg.Lanes[string(name)] // the zero value for a lane that is being drained: nothing of it is dropped
+	q, err := queue.OpenLane(ctx, queue.Config{
+		Dir: laneDir(a.cfg.Dir, name), Agent: a.id, Lane: name,
+		MaxBytes: l.MaxBytes, MaxMessages: l.MaxMessages, MaxAge: l.MaxAge, FreeSpace: l.FreeSpace, Overflow: l.Overflow,
+		Interval: l.SyncInterval, LiveFirst: l.LiveFirst, Codec: l.Compression, SegmentSize: l.SegmentSize, Synced: a.wake, Logger: a.cfg.Logger,
+	})
+	if errors.Is(err, queue.ErrForeign) {
+		err = fmt.Errorf("%w: %w; put each lane back where it came from", ErrIdentity, err)
+	}
+	return q, err
+}
+
+// ready returns an open lane. The error is ErrUnknownLane, or ErrFull for one that
+// cannot be opened now.
+func (a *Agent) ready(name wire.Lane) (*queue.Lane, error) {
+	set := a.set.Load()
+	if q := set.open[name]; q != nil {
+		return q, nil
+	}
+	if err := set.broken[name]; err != nil {
+		return nil, fmt.Errorf("%w: lane %s cannot be opened: %w; the agent tries again every %s, mend what it names", ErrFull, name, err, reopenPause)
+	}
+	return nil, fmt.Errorf("%w %q", ErrUnknownLane, name)
+}
+
+// Ready waits until every lane is open. It returns nil, ctx's error, or ErrClosed.
+func (a *Agent) Ready(ctx context.Context) error {
+	t := time.NewTicker(reopenPause / 10)
+	defer t.Stop()
+	for len(a.set.Load().broken) > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-a.closed:
+			return ErrClosed
+		case <-t.C:
+		}
+	}
+	return nil
+}
+
+// reopen tries to open the lanes that could not be, until all are or ctx ends.
+func (a *Agent) reopen(ctx context.Context) {
+	for len(a.set.Load().broken) > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(reopenPause):
+		}
+		for name := range a.set.Load().broken {
+			q, err := a.openLane(ctx, name)
+			a.set.Store(a.set.Load().with(name, q, err))
+			if err != nil {
+				a.cfg.Logger.Debug("a lane still cannot be opened", "lane", name, "err", err)
+				continue
+			}
+			a.cfg.Logger.Info("a lane is open that could not be opened before", "lane", name)
+			a.relinkMu.Lock()
+			if a.relink != nil {
+				a.relink()
+			}
+			a.relinkMu.Unlock()
+		}
+	}
+}
+
+// runLink drains the open lanes over links until ctx ends. A lane that is opened
+// later joins them with a new link.
+func (a *Agent) runLink(ctx context.Context) error {
+	for ctx.Err() == nil {
+		run, cancel := context.WithCancel(ctx)
+		a.relinkMu.Lock()
+		a.relink = cancel
+		a.relinkMu.Unlock()
+		var sources []transport.Source
+		set := a.set.Load()
+		for _, name := range a.names {
+			if q := set.open[name]; q != nil {
+				sources = append(sources, q)
+			}
+		}
+		var err error
+		if len(sources) == 0 {
+			<-run.Done()
+		} else {
+			err = a.link.Run(run, sources...)
+		}
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
