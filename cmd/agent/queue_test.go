@@ -306,9 +306,12 @@ func TestQueueCommandsInTrouble(t *testing.T) {
 		if r := onQueue(t, dir, 0, "export"); strings.Count(r.out, "\n") != 7 {
 			t.Errorf("export: %+v", r)
 		}
-		onQueue(t, dir, 1, "purge", "--lane", "default", "--yes")
 		if !slices.Equal(before, filesOf(t, dir)) {
 			t.Error("the folder has changed")
+		}
+		onQueue(t, dir, 0, "purge", "--lane", "default", "--yes") // the lane says whose it is
+		if id, _, err := agent.ReadLanes(dir); id != "pump-7" || err != nil {
+			t.Errorf("agent.json is not back: %q, %v", id, err)
 		}
 	})
 	t.Run("damage", func(t *testing.T) {
