@@ -114,7 +114,11 @@ func inFolder(ctx context.Context, c config.Agent, step func(*agent.Agent) error
 
 // printCarried says what is in a carry file and what to do with it.
 func printCarried(w io.Writer, path string, c agent.Carried) error {
-	_, err := fmt.Fprintf(w, "%s holds %d numbers of %d streams, %s; bring it to the collector: collector import %s\nNothing is freed until the receipt is here: agent queue receipt %s.receipt\n",
-		path, c.Numbers, c.Streams, config.Approximate(uint64(c.Bytes)), path, path)
+	streams := "1 stream"
+	if c.Streams > 1 {
+		streams = fmt.Sprintf("%d streams", c.Streams)
+	}
+	_, err := fmt.Fprintf(w, "%s holds %d numbers of %s, %s; bring it to the collector: collector import %s\nNothing is freed until the receipt is here: agent queue receipt %s.receipt\n",
+		path, c.Numbers, streams, config.Approximate(uint64(c.Bytes)), path, path)
 	return err
 }
