@@ -114,6 +114,8 @@ func importFile(ctx context.Context, c config.Collector, path string, o collecto
 		if _, err = f.Seek(0, io.SeekStart); err == nil {
 			report, err = importHere(ctx, c, f, o)
 		}
+	case errors.Is(err, control.ErrNoAnswer) && ctx.Err() == nil:
+		err = fmt.Errorf("%w; what was taken is stored once, import again to go on", err)
 	case err == nil:
 		report, err = answer.Report, answer.err()
 	}

@@ -101,7 +101,7 @@ func Upload(ctx context.Context, dir, path string, query url.Values, r io.Reader
 		if werr := <-wrote; body.err != nil {
 			return body.err
 		} else if werr != nil {
-			err = errors.Join(werr, err)
+			err = fmt.Errorf("%w; %w", werr, err)
 		}
 		return noAnswer(ctx, dir, err)
 	}
