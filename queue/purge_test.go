@@ -24,7 +24,7 @@ type aged struct {
 // A purge takes exactly the whole batches within its bound, of what is not acked, and
 // Purgeable says so before, open and at rest. The link gets tombstones in their place.
 func TestPurgeTakesWholeBatchesWithinItsBound(t *testing.T) {
-	seeds := uint64(16)
+	seeds := uint64(10)
 	if testing.Short() {
 		seeds = 8
 	}

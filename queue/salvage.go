@@ -45,7 +45,7 @@ var batchMagic = []byte("FPB\x01")
 // An error of the system while reading does not end the search; it is returned
 // beside what was found.
 func scan(path string, lane wire.Lane) (found []extent, err error) {
-	f, err := os.Open(path)
+	f, err := openShared(path)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func readSkipping(f *os.File, buf []byte, pos int64) (n int, err error) {
 
 // load reads an extent's batch again.
 func (e *extent) load(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := openShared(path)
 	if err != nil {
 		return nil, err
 	}

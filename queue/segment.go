@@ -126,7 +126,7 @@ func openSealed(path string) (*file, error) {
 	s, _ := parseSegment(filepath.Base(path))
 	f := &file{segment: s, path: path}
 	var err error
-	if f.os, err = os.Open(path); err != nil {
+	if f.os, err = openShared(path); err != nil {
 		return nil, err
 	}
 	var list []metaPage

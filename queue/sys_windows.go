@@ -46,3 +46,18 @@ func diskSpace(dir string) (free, total int64, err error) {
 const ownModes = false
 
 func ownerOf(os.FileInfo) uint32 { return 0 }
+
+// openShared opens a file for reading, in a way that lets others delete it, which
+// os.Open does not: who looks at a segment must not keep it from being deleted.
+func openShared(path string) (*os.File, error) {
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	h, err := windows.CreateFile(name, windows.GENERIC_READ, windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE,
+		nil, windows.OPEN_EXISTING, windows.FILE_ATTRIBUTE_NORMAL, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(h), path), nil
+}

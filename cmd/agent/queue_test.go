@@ -232,7 +232,9 @@ func purgeCommands(t *testing.T, dir string) {
 // the other.
 func TestQueueExportInPages(t *testing.T) {
 	dir := t.TempDir()
-	const count, large = 3*pageItems + 5, 5
+	defer func(items, bytes int) { pageItems, pageHeldBytes = items, bytes }(pageItems, pageHeldBytes)
+	pageItems, pageHeldBytes = 50, 20<<10
+	const count, large, size = 155, 5, 30 << 10
 	a, err := agent.Open(t.Context(), agent.Config{ID: "pump-7", Dir: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -242,7 +244,7 @@ func TestQueueExportInPages(t *testing.T) {
 		list[i].Body = fmt.Append(nil, i+1)
 	}
 	for i := range large {
-		list[i].Body = make([]byte, 900<<10)
+		list[i].Body = make([]byte, size)
 	}
 	if err := a.SendBatch(t.Context(), list); err != nil {
 		t.Fatal(err)
@@ -257,7 +259,7 @@ func TestQueueExportInPages(t *testing.T) {
 			t.Fatalf("%s: %d lines", where, len(lines))
 		}
 		for i, text := range lines {
-			if l := as[exportLine](t, text); int(l.Seq) != i+1 || i >= large && *l.Body != fmt.Sprint(i+1) || i < large && len(*l.Body) != 900<<10 {
+			if l := as[exportLine](t, text); int(l.Seq) != i+1 || i >= large && *l.Body != fmt.Sprint(i+1) || i < large && len(*l.Body) != size {
 				t.Fatalf("%s: line %d is number %d", where, i+1, l.Seq)
 			}
 		}
