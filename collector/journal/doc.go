@@ -25,6 +25,8 @@
 //     journal opens by its newest segment alone
 //   - synced: how far the journal is synced, for readers beside the collector
 //   - removed: what retention has removed, noted before it goes
+//   - damaged: files as repair found them; *.foreign, *.misplaced: segments that
+//     are another store's, or stood under another one's name and have none
 //
 // What it promises: what was answered is on disk (with the assumptions of
 // docs/DURABILITY.md); a commit is there as a whole or not at all; a failed fsync
@@ -36,6 +38,10 @@
 // Retention, by age or by size, removes the oldest segments whole; the newest
 // one's snapshot keeps what was known (retention.go). [Verify] reads every byte,
 // [Backup] makes a copy of a journal in use that a collector can start from.
+// [Repair] makes a damaged one whole, as far as it can be read. [Explain] says of
+// all numbers that are not stored why; [Journal.Accept] takes an operator's word
+// for those that nobody can bring back, [Journal.Pasts] tells what happened to
+// agents' folders and ids.
 //
 // What it does not: one process at a time writes it; single messages are not
 // deleted from it; reading by time or by agent reads all of it.

@@ -19,6 +19,10 @@
 // anything (rule 15), a watermark never falls, and every number that was
 // announced is settled, pending or [Agent.Unexplained] (rule 11).
 //
+// Beside that it keeps what an operator has accepted ([Agent.Close]) and the
+// newest incidents of the agent's past ([Agent.Incidents]): forks, relabellings,
+// two processes with one id, a store that was behind.
+//
 // What it does not: it has no lock, no clock, no disk, and knows only the few
 // fingerprints that later hellos usually ask for; a [Lookup] finds the others.
 package ledger
