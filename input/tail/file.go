@@ -39,6 +39,7 @@ type file struct {
 	settled bool   // the source knows how its last chunk stands
 
 	renamed   bool      // its name is another's, or nobody's
+	copied    bool      // it was found by its content: nobody writes into it
 	gone      bool      // it has no name that we know of
 	truncated bool      // what was before off is there no more
 	done      bool      // all is read, and nothing more is expected

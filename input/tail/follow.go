@@ -88,24 +88,8 @@ func (t *Tail) remember(seen *found, fresh map[int]bool) {
 	for f, e := range where { // only now it is known which files are not
 		t.between(f, &e, seen)
 	}
-	// Of several files that a name had, the one read first is the oldest.
-	byPath := map[string][]*file{}
-	for _, f := range t.files {
-		byPath[f.first] = append(byPath[f.first], f)
-	}
-	for path, list := range byPath {
-		slices.SortFunc(list, func(a, b *file) int {
-			if (a.path == path) != (b.path == path) {
-				if a.path == path {
-					return 1
-				}
-				return -1
-			}
-			return t.timeOf(a, seen).Compare(t.timeOf(b, seen))
-		})
-		for i, f := range list[1:] {
-			f.after = list[i]
-		}
+	for _, f := range slices.Clone(t.files) {
+		t.chain(f.first, seen)
 	}
 }
 
@@ -134,6 +118,10 @@ func (t *Tail) look(ctx context.Context, f *file, seen *found) {
 		f.path, f.gone = e.path, false
 		f.renamed = e.path != f.first
 		if !f.packed {
+			if e.size < f.size && f.off == 0 { // what was there is elsewhere, as a copy perhaps
+				t.drop(f)
+				return
+			}
 			f.resized(e.size)
 		}
 		if f.off < f.size {
@@ -221,7 +209,12 @@ func (t *Tail) adopt(f *file, e *entry, m *mark, at int64) bool {
 		return false
 	}
 	var zip *unzipped
-	size := e.size
+	info, err := h.Stat() // it may have grown since the look
+	if err != nil {
+		h.Close()
+		return false
+	}
+	size := info.Size()
 	ok := m.fits(h, at, size)
 	if !ok && compressed(h) {
 		if zip, size, err = unzip(h); err == nil {
@@ -238,6 +231,7 @@ func (t *Tail) adopt(f *file, e *entry, m *mark, at int64) bool {
 	f.reader().ReadAt(f.tail, at-int64(len(f.tail)))
 	f.lost, f.truncated, f.gone, f.settled, f.moved, f.changed = time.Time{}, false, false, false, true, time.Now()
 	f.renamed = e.path != f.first
+	f.copied = f.renamed
 	t.byID[e.id] = f
 	return true
 }
@@ -265,11 +259,8 @@ func (t *Tail) between(f *file, e *entry, seen *found) {
 	if rule < 0 {
 		return
 	}
-	list := seen.siblings(f.first)
-	slices.SortFunc(list, func(a, b entry) int { return a.time.Compare(b.time) })
-	last := f
-	for _, s := range list {
-		if s.id == e.id || !s.time.After(e.time) || t.byID[s.id] != nil || s.rule >= 0 && s.rule != rule || t.isCopy(&s) {
+	for _, s := range seen.siblings(f.first) {
+		if s.id == e.id || s.time.Before(e.time) || t.byID[s.id] != nil || s.rule >= 0 && s.rule != rule || t.isCopy(&s) {
 			continue
 		}
 		h, err := open(s.path)
@@ -278,7 +269,7 @@ func (t *Tail) between(f *file, e *entry, seen *found) {
 			continue
 		}
 		n := t.add(t.feed.Source(sourceName(newID(), f.first)), &s, rule)
-		n.h, n.after, n.renamed = h, last, true
+		n.h, n.renamed = h, true
 		if compressed(h) {
 			n.packed = true
 			if n.zip, n.size, err = unzip(h); err != nil {
@@ -288,11 +279,31 @@ func (t *Tail) between(f *file, e *entry, seen *found) {
 			}
 		}
 		t.cfg.Logger.Info("a file that was rotated away unread is read", "path", s.path)
-		last = n
 	}
-	for _, o := range t.files { // the one that has the name now comes last
-		if o.first == f.first && o != last && o.path == f.first && o.after == f {
-			o.after = last
+	t.chain(f.first, seen)
+}
+
+// chain says of the files that have had one name which is read after which: the
+// oldest first, the one that has the name now last.
+func (t *Tail) chain(path string, seen *found) {
+	var list []*file
+	for _, f := range t.files {
+		if f.first == path {
+			list = append(list, f)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *file) int {
+		if (a.path == path) != (b.path == path) {
+			if a.path == path {
+				return 1
+			}
+			return -1
+		}
+		return t.timeOf(a, seen).Compare(t.timeOf(b, seen))
+	})
+	for i, f := range list {
+		if f.after = nil; i > 0 {
+			f.after = list[i-1]
 		}
 	}
 }
@@ -347,12 +358,19 @@ func (t *Tail) begin(ctx context.Context, e *entry, seen *found, fromEnd bool) {
 	h.Close()
 	var after *file // the youngest of those that had the name
 	for _, f := range t.files {
-		if f.first == e.path && (after == nil || !t.timeOf(f, seen).Before(t.timeOf(after, seen))) {
+		if f.first != e.path {
+			continue
+		}
+		if f.busy.Load() {
+			return // it cannot be compared now; the next look will
+		}
+		if f.lost.IsZero() && !f.truncated && (after == nil || !t.timeOf(f, seen).Before(t.timeOf(after, seen))) {
 			after = f
 		}
 	}
 	f := t.add(t.feed.Source(sourceName(newID(), e.path)), e, e.rule)
-	if f.after = after; after != nil && !after.busy.Load() && after.lost.IsZero() && !after.truncated {
+	t.chain(e.path, seen)
+	if after != nil {
 		if i, ok := seen.byID[after.id]; ok {
 			old := seen.list[i]
 			t.between(after, &old, seen)

@@ -156,7 +156,7 @@ func (t *Tail) due(f *file) bool {
 // idle reports whether a file is read as far as is needed to go on with the one
 // that has come after it.
 func (t *Tail) idle(f *file) bool {
-	return f.done || !f.busy.Load() && f.settled && f.off >= f.size && f.quiet(t.cfg.quiet) && !f.truncated && f.lost.IsZero()
+	return f.done || !f.busy.Load() && f.settled && f.off >= f.size && (f.copied || f.quiet(t.cfg.quiet)) && !f.truncated && f.lost.IsZero()
 }
 
 // newID returns a random id of a source.

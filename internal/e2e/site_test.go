@@ -35,6 +35,7 @@ type site struct {
 	link                   *faultnet.Proxy
 	agent, collector       *process // nil: not started yet or killed
 	collectorArgs          []string
+	agentConfig            string        // more of the agent's configuration, in place of its lanes
 	pages                  string        // the collector's, of its last run
 	past                   []*process    // all that ran
 	tls                    time.Duration // life of certificates, 0: the default; below 0: plain TCP
@@ -148,7 +149,11 @@ func (s *site) config(of string) string {
 		text += fmt.Sprintf("tls: {certificate_life: %s}\n", s.tls)
 	}
 	if of == "agent" {
-		text += "reconnect: {min: 50ms, max: 500ms}\nlanes: {default: {segment_size: 64KiB}}\n"
+		text += "reconnect: {min: 50ms, max: 500ms}\n"
+		if s.agentConfig == "" {
+			text += "lanes: {default: {segment_size: 64KiB}}\n"
+		}
+		text += s.agentConfig
 	}
 	path := filepath.Join(filepath.Dir(s.agentDir), of+".yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
