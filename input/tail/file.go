@@ -33,10 +33,11 @@ type file struct {
 	zip     *unzipped // h, decompressed; nil if it is not compressed
 	packed  bool      // it is compressed
 	size    int64
-	off     int64  // of the next byte to be read
-	head    []byte // the file's first bytes, up to off
-	tail    []byte // the bytes right before off
-	settled bool   // the source knows how its last chunk stands
+	time    time.Time // of its last change, as the last look saw it
+	off     int64     // of the next byte to be read
+	head    []byte    // the file's first bytes, up to off
+	tail    []byte    // the bytes right before off
+	settled bool      // the source knows how its last chunk stands
 
 	renamed   bool      // its name is another's, or nobody's
 	copied    bool      // it was found by its content: nobody writes into it
@@ -61,6 +62,31 @@ var (
 // mark returns the file's mark at off.
 func (f *file) mark() mark {
 	return mark{f.id, sampleOf(f.head), sampleOf(f.tail)}
+}
+
+// content returns by what the file is known in a copy that is made now: a mark, and
+// the position that it is of. Nothing is known of one that is neither read nor open.
+func (f *file) content() (m mark, at int64, known bool) {
+	if f.off > 0 {
+		return f.mark(), f.off, true
+	}
+	if f.h == nil || f.packed || f.size == 0 {
+		return m, 0, false
+	}
+	head, tail := make([]byte, min(f.size, sampleSize)), make([]byte, min(f.size, sampleSize))
+	n, _ := f.h.ReadAt(head, 0)
+	k, _ := f.h.ReadAt(tail, f.size-int64(len(tail)))
+	return mark{f.id, sampleOf(head), sampleOf(tail)}, f.size, n == len(head) && k == len(tail)
+}
+
+// headOf returns the sample of the file's first bytes, of which a copy has size.
+func (f *file) headOf(size int64) sample {
+	if f.off > 0 {
+		return sampleOf(f.head[:min(int64(len(f.head)), size)])
+	}
+	head := make([]byte, min(size, sampleSize))
+	n, _ := f.h.ReadAt(head, 0)
+	return sampleOf(head[:n])
 }
 
 // reader returns what the file is read by.

@@ -97,12 +97,12 @@ func (t *Tail) timeOf(f *file, seen *found) time.Time {
 	if i, ok := seen.byID[f.id]; ok {
 		return seen.list[i].time
 	}
-	return time.Time{}
+	return f.time
 }
 
 // look brings one file up to date, and decides whether it is left.
 func (t *Tail) look(ctx context.Context, f *file, seen *found) {
-	if f.after != nil && !f.after.busy.Load() && f.after.done {
+	if f.after != nil && f.after.done && f.src.Known() {
 		f.after = nil
 	}
 	if f.truncated || !f.lost.IsZero() {
@@ -115,7 +115,7 @@ func (t *Tail) look(ctx context.Context, f *file, seen *found) {
 	i, there := seen.byID[f.id]
 	if there {
 		e := &seen.list[i]
-		f.path, f.gone = e.path, false
+		f.path, f.time, f.gone = e.path, e.time, false
 		f.renamed = e.path != f.first
 		if !f.packed {
 			if e.size < f.size && f.off == 0 { // what was there is elsewhere, as a copy perhaps
@@ -135,7 +135,10 @@ func (t *Tail) look(ctx context.Context, f *file, seen *found) {
 	case f.gone && f.h == nil && !read:
 		f.lost = time.Now()
 	case f.gone && read && (f.h == nil || f.quiet(t.cfg.quiet)):
-		t.forget(ctx, f)
+		f.done = true
+		if !t.awaited(f) {
+			t.forget(ctx, f)
+		}
 	case f.renamed && read && f.quiet(closeAfter):
 		f.done = true
 		f.close()
@@ -143,6 +146,17 @@ func (t *Tail) look(ctx context.Context, f *file, seen *found) {
 		f.done = true
 		f.close()
 	}
+}
+
+// awaited reports whether a file comes after f of which the lanes know nothing yet:
+// until they do, f is what the reading goes on from after a crash.
+func (t *Tail) awaited(f *file) bool {
+	for _, o := range t.files {
+		if o.after == f && !o.src.Known() {
+			return true
+		}
+	}
+	return false
 }
 
 // forget leaves a file that is gone for good.
@@ -318,19 +332,26 @@ func (t *Tail) isCopy(e *entry) bool {
 		if f.busy.Load() {
 			return true // until the next look
 		}
-		if len(f.head) == 0 {
+		m, at, known := f.content()
+		if !known {
 			continue
 		}
 		h, err := open(e.path)
 		if err != nil {
 			continue
 		}
-		m := f.mark()
-		at := f.off
+		read := at
 		if e.size < at && time.Since(e.time) < 10*time.Second { // it is being made, perhaps
-			m.head, m.tail, at = sampleOf(f.head[:min(int64(len(f.head)), e.size)]), sample{sum: sampleOf(nil).sum}, 0
+			m.head, m.tail, at = f.headOf(e.size), sampleOf(nil), 0
 		}
 		ok := m.fits(h, at, e.size)
+		if !ok && compressed(h) {
+			if zip, size, err := unzip(h); err != nil {
+				ok = time.Since(e.time) < 10*time.Second // it is being made, perhaps
+			} else {
+				ok = m.fits(zip, read, size)
+			}
+		}
 		h.Close()
 		if ok {
 			return true
@@ -351,17 +372,18 @@ func (t *Tail) begin(ctx context.Context, e *entry, seen *found, fromEnd bool) {
 		}
 		return
 	}
-	if compressed(h) { // only as what has become of a file that was read
+	id, err := identifyOpen(h)
+	if err != nil || id != e.id || compressed(h) { // compressed ones only as what has become of a file that was read
 		h.Close()
 		return
 	}
-	h.Close()
 	var after *file // the youngest of those that had the name
 	for _, f := range t.files {
 		if f.first != e.path {
 			continue
 		}
 		if f.busy.Load() {
+			h.Close()
 			return // it cannot be compared now; the next look will
 		}
 		if f.lost.IsZero() && !f.truncated && (after == nil || !t.timeOf(f, seen).Before(t.timeOf(after, seen))) {
@@ -369,12 +391,10 @@ func (t *Tail) begin(ctx context.Context, e *entry, seen *found, fromEnd bool) {
 		}
 	}
 	f := t.add(t.feed.Source(sourceName(newID(), e.path)), e, e.rule)
+	f.h = h // from now on it may be renamed, compressed and deleted: this still reads it
 	t.chain(e.path, seen)
 	if after != nil {
-		if i, ok := seen.byID[after.id]; ok {
-			old := seen.list[i]
-			t.between(after, &old, seen)
-		}
+		t.between(after, &entry{id: after.id, time: t.timeOf(after, seen)}, seen)
 	}
 	if fromEnd {
 		if err := f.toEnd(ctx); err != nil {

@@ -170,7 +170,7 @@ func newID() string {
 func (t *Tail) add(src *input.Source, e *entry, rule int) *file {
 	first := pathOf(src)
 	r := &t.cfg.Rules[rule]
-	f := &file{src: src, rule: r, first: first, path: e.path, id: e.id, size: e.size, changed: e.time, topic: r.topic(first), tried: -1}
+	f := &file{src: src, rule: r, first: first, path: e.path, id: e.id, size: e.size, time: e.time, changed: e.time, topic: r.topic(first), tried: -1}
 	if now := time.Now(); f.changed.After(now) {
 		f.changed = now
 	}

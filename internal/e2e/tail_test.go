@@ -229,7 +229,7 @@ func (s *site) judgeLines(l *logs) {
 		}
 		return list
 	}
-	for end := time.Now().Add(25 * time.Second); len(missing()) > 0; time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(15 * time.Second); len(missing()) > 0; time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(end) {
 			list := missing()
 			out, _, _ := output(s.env, s.b.agent, "status", "--dir", s.agentDir)
