@@ -70,7 +70,7 @@ func (t *Tail) remember(seen *found, fresh map[int]bool) {
 		}
 		if !there || errors.Is(err, errTruncated) || errors.Is(err, errOther) || other != nil {
 			f.close()
-			f.lost = time.Now()
+			f.lost, f.time = time.Now(), time.Time{}
 			lost = append(lost, f)
 			delete(t.byID, m.id)
 			if other != nil {
@@ -93,8 +93,10 @@ func (t *Tail) remember(seen *found, fresh map[int]bool) {
 	}
 }
 
+// timeOf returns when a file was last changed. What has the identity of one that was
+// truncated is another file.
 func (t *Tail) timeOf(f *file, seen *found) time.Time {
-	if i, ok := seen.byID[f.id]; ok {
+	if i, ok := seen.byID[f.id]; ok && f.lost.IsZero() && !f.truncated {
 		return seen.list[i].time
 	}
 	return f.time
@@ -172,10 +174,11 @@ func (t *Tail) forget(ctx context.Context, f *file) {
 // search looks for a file that was truncated, or is not where it was: under another
 // name, as a copy, compressed.
 func (t *Tail) search(ctx context.Context, f *file, seen *found) {
-	if f.lost.IsZero() {
+	if f.lost.IsZero() { // what was seen may be older than what has happened: the next look tells
 		f.lost = time.Now()
+		f.close()
+		return
 	}
-	f.close()
 	if e, ok := t.find(f, seen); ok {
 		t.between(f, &e, seen)
 		return
@@ -306,9 +309,10 @@ func (t *Tail) chain(path string, seen *found) {
 			list = append(list, f)
 		}
 	}
+	has := func(f *file) bool { return f.path == path && f.lost.IsZero() && !f.truncated }
 	slices.SortStableFunc(list, func(a, b *file) int {
-		if (a.path == path) != (b.path == path) {
-			if a.path == path {
+		if has(a) != has(b) {
+			if has(a) {
 				return 1
 			}
 			return -1
