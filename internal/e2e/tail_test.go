@@ -244,17 +244,20 @@ func (s *site) judgeLines(l *logs) {
 	s.drain()
 	lanes := s.storedLines()
 	for name, lane := range map[string]string{"a.log": "default", "b.log": "b", "c.log": "c"} {
-		last := 0
+		last, seen := 0, map[string]bool{}
 		for _, line := range lanes[lane] {
 			var got string
 			var n int
 			if _, err := fmt.Sscanf(line, "%s %d", &got, &n); err != nil || got != name || n > l.written[name] {
 				s.t.Fatalf("lane %s has %q", lane, line)
 			}
-			if n <= last {
+			if seen[line] {
+				s.t.Fatalf("lane %s has line %d twice", lane, n)
+			}
+			if n <= last && l.reopens {
 				s.t.Fatalf("lane %s has line %d behind line %d", lane, n, last)
 			}
-			last = n
+			seen[line], last = true, n
 		}
 	}
 }
