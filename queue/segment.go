@@ -195,7 +195,18 @@ func openTail(path string, create bool) (*file, error) {
 // in runs fn in a read transaction, in which no page of the newest transaction is
 // written. It reads nothing but a meta page.
 func (f *file) in(fn func(tx *bbolt.Tx) error) error {
-	err := guard("read "+f.path, func() error { return f.db.View(fn) })
+	// Without a whole meta page bbolt panics with its locks held, and whoever waits for
+	// them at that moment waits for ever.
+	list, err := metaPages(f.os)
+	if err == nil && len(list) == 0 {
+		err = errors.New("none of its meta pages is whole")
+	}
+	if err != nil {
+		err = &damage{f.path, err}
+		f.abandon(err)
+		return err
+	}
+	err = guard("read "+f.path, func() error { return f.db.View(fn) })
 	if p := (*fault)(nil); errors.As(err, &p) {
 		f.abandon(err)
 	}

@@ -1,6 +1,9 @@
 package queue
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 const freelistPage = 0x10
 
@@ -16,7 +19,15 @@ func (f *file) sound() error {
 	if f.arena == nil {
 		f.arena = make([]byte, soundBytes)
 	}
-	return f.view(func(t *tree) error {
+	list, err := metaPages(f.os)
+	if err == nil && (len(list) == 0 || list[0].tx != f.meta.tx) {
+		err = fmt.Errorf("its newest meta page is not that of transaction %d", f.meta.tx)
+	}
+	if err != nil {
+		return &damage{f.path, err}
+	}
+	t := &tree{src: f.os, what: "segment " + f.path, page: f.meta.pageSize, high: list[0].high, tx: list[0].tx, root: list[0].root}
+	return func() error { // the writer alone writes: no page is used again meanwhile
 		arena := f.arena
 		t.arena = &arena
 		n, err := t.node(t.root)
@@ -45,7 +56,7 @@ func (f *file) sound() error {
 			return err
 		}
 		return f.freelist(t)
-	})
+	}()
 }
 
 // elements checks that all elements of a page are in it.
