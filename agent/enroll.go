@@ -67,7 +67,7 @@ func enroll(ctx context.Context, cfg EnrollConfig) (Enrolment, error) {
 	if err != nil {
 		return Enrolment{}, err
 	}
-	id, err := claimFolder(c.Dir, wire.AgentID(c.ID))
+	id, err := whose(c.Dir, wire.AgentID(c.ID))
 	if err != nil {
 		return Enrolment{}, err
 	}
@@ -81,6 +81,10 @@ func enroll(ctx context.Context, cfg EnrollConfig) (Enrolment, error) {
 	}
 	leaf, err := request(ctx, requestConfig{id: id, dir: c.Dir, addr: cfg.Collector, key: key, secret: token.Secret[:], software: c.Software, dial: cfg.Dial, tls: pinned(token.Pin)})
 	if err != nil {
+		return Enrolment{}, err
+	}
+	// Only now: a token that is refused must not bind a new folder to an id.
+	if _, err := claimFolder(c.Dir, id); err != nil {
 		return Enrolment{}, err
 	}
 	done := Enrolment{string(id), cfg.Collector, time.Now().UTC().Truncate(time.Second), leaf.NotAfter}
@@ -118,20 +122,36 @@ func ReadEnrolment(dir string) (Enrolment, error) {
 	return e, nil
 }
 
-// claimFolder returns whose folder dir is, and makes it want's if it is nobody's.
-func claimFolder(dir string, want wire.AgentID) (wire.AgentID, error) {
+// whose returns whose folder dir is, and whose it is to become if it is nobody's.
+func whose(dir string, want wire.AgentID) (wire.AgentID, error) {
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	if _, err := readIdentity(dir); errors.Is(err, fs.ErrNotExist) { // no agent runs there either
-		l, err := lock(dir)
-		if err != nil {
-			return "", err
-		}
-		id, err := claim(dir, want, slog.New(slog.DiscardHandler))
-		return id, errors.Join(err, l.Unlock())
+	_, err := readIdentity(dir)
+	lanes, lerr := lanesOnDisk(dir)
+	switch {
+	case lerr != nil:
+		return "", lerr
+	case !errors.Is(err, fs.ErrNotExist) || len(lanes) > 0:
+		return claimFolder(dir, want)
+	case want != "":
+		return want, nil
 	}
-	return claim(dir, want, slog.New(slog.DiscardHandler)) // reads
+	return hostID()
+}
+
+// claimFolder returns whose folder dir is, and makes it want's if it is nobody's.
+func claimFolder(dir string, want wire.AgentID) (wire.AgentID, error) {
+	none := slog.New(slog.DiscardHandler)
+	if _, err := readIdentity(dir); err == nil {
+		return claim(dir, want, none) // reads
+	}
+	l, err := lock(dir) // no agent runs there
+	if err != nil {
+		return "", err
+	}
+	id, err := claim(dir, want, none)
+	return id, errors.Join(err, l.Unlock())
 }
 
 // pendingKey returns the key of an enrolment that was not through, so that its

@@ -11,9 +11,11 @@ import (
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-// handler answers the commands that reach the daemon.
-func handler(srv *collector.Server, j *journal.Journal) http.Handler {
+// handler answers the commands that reach the daemon; listen is where it waits for
+// agents.
+func handler(srv *collector.Server, j *journal.Journal, listen string) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("GET /listen", control.Handle(func(context.Context, struct{}) (string, error) { return listen, nil }))
 	mux.Handle("GET /agents", control.Handle(func(context.Context, struct{}) ([]collector.AgentStatus, error) {
 		return srv.Agents(), nil
 	}))

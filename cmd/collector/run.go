@@ -99,7 +99,7 @@ func run(ctx context.Context, c config.Collector, log *slog.Logger) (err error) 
 	}
 	closers = append(closers, socket)
 	services = append(services, func(ctx context.Context) error {
-		return control.Serve(ctx, socket, handler(srv, j), time.Second)
+		return control.Serve(ctx, socket, handler(srv, j, agents.Addr().String()), time.Second)
 	})
 	address := config.Off
 	services = append(services, func(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/fieldpost/fieldpost/collector/enroll"
 	"github.com/fieldpost/fieldpost/internal/config"
+	"github.com/fieldpost/fieldpost/internal/control"
 	"github.com/fieldpost/fieldpost/internal/daemon"
 )
 
@@ -75,7 +77,7 @@ replaced machine gets its name back. --known lifts that.`,
 				return err
 			}
 			if address == "" {
-				address = advertised(&c)
+				address = advertised(cmd.Context(), &c)
 			}
 			id := ""
 			if o.ID != "" && !strings.ContainsAny(o.ID, `*?[\`) {
@@ -92,7 +94,7 @@ replaced machine gets its name back. --known lifts that.`,
 	f.IntVar(&o.Uses, "uses", 1, "how many machines may enrol with it")
 	f.StringVar(&o.ID, "id", "", "for this agent `id`, or ids that match a pattern with * and ? (default any)")
 	f.BoolVar(&o.Known, "known", false, "with many ids: also those of agents that are known already")
-	f.StringVar(&address, "address", "", "the collector's `host:port` as the edge machine reaches it (default from listen)")
+	f.StringVar(&address, "address", "", "the collector's `host:port` as the edge machine reaches it (default where the collector listens)")
 	f.BoolVar(&bare, "bare", false, "print the token alone")
 	return c
 }
@@ -145,11 +147,17 @@ func forWhom(t *enroll.TokenInfo) string {
 	return "the machine of agent " + t.ID
 }
 
-// advertised returns an address under which agents may reach the collector.
-func advertised(c *config.Collector) string {
-	host, port, err := net.SplitHostPort(c.Listen)
+// advertised returns an address under which agents may reach the collector: of the
+// one that runs, else of the one that would.
+func advertised(ctx context.Context, c *config.Collector) string {
+	listen := c.Listen
+	var now string
+	if err := control.Call(ctx, c.Dir, "GET", "/listen", nil, &now); err == nil {
+		listen = now
+	}
+	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return c.Listen
+		return listen
 	}
 	if host == "" || net.ParseIP(host).IsUnspecified() {
 		if host, err = os.Hostname(); err != nil {
