@@ -205,6 +205,9 @@ inputs: [{file: {paths: ["%s"], topic: "log/{file}"}}]
 					s.agent.kill()
 				}
 				s.startAgent()
+				if !c.reopens { // the documented bound: not twice before it has looked
+					time.Sleep(2500 * time.Millisecond)
+				}
 			}
 			time.Sleep(100 * time.Millisecond)
 			l.end()
