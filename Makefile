@@ -5,7 +5,8 @@ ROUNDS  ?= 300
 TIME    ?= 30s
 N       ?= 200
 
-# The race detector needs cgo and a C compiler.
+# The race detector needs cgo and a C compiler. It makes each process wait a second at
+# its end, by default: the tests start many.
 RACE    := $(shell CGO_ENABLED=1 sh -c '$(GO) env CC | xargs which' >/dev/null 2>&1 && echo -race)
 
 .DEFAULT_GOAL := help
@@ -20,7 +21,7 @@ build: ## build bin/agent and bin/collector
 test: ## run all tests (unit tests with the race detector where a C compiler is)
 	@test -n "$(RACE)" || echo "no C compiler found: the tests run without the race detector"
 	$(GO) vet ./...
-	$(GO) test $(RACE) -timeout 15m $$($(GO) list ./... | grep -v /internal/e2e)
+	GORACE=atexit_sleep_ms=10 $(GO) test $(RACE) -timeout 15m $$($(GO) list ./... | grep -v /internal/e2e)
 	$(GO) test -timeout 15m ./internal/sim
 	$(GO) test -timeout 30m -v ./internal/e2e
 	$(GO) test -tags fieldpost_sabotage -run '^TestSabotage' ./queue

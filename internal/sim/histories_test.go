@@ -43,7 +43,7 @@ func required() []string {
 		"agent: a failing disk refuses",
 		"agent: an answer is uncertain",
 		"agent: accepts again by itself",
-		"agent: a failing disk keeps it from opening",
+		"agent: a failing disk keeps a lane from opening",
 		"carry: imported",
 		"carry: a stick overlaps what is stored",
 		"carry: a stick is imported again",

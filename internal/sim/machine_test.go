@@ -115,6 +115,9 @@ func (m *machine) start(arm func() *crash) error {
 	m.life = l
 	for _, s := range a.Status().Lanes {
 		l.forks[s.Lane] = s.Forks
+		if s.Trouble != "" && s.Next == 0 { // it has no numbers before it is open
+			m.w.saw("agent: a failing disk keeps a lane from opening")
+		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
