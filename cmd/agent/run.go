@@ -155,13 +155,14 @@ func (r *run) run(ctx context.Context) (err error) {
 	return errors.Join(err, r.close(limit))
 }
 
-// open opens the agent. A folder in use is tried again for a moment: "agent send"
-// may have it.
+// open opens the agent. A folder in use is tried again for a moment, unless its
+// daemon answers: "agent send" may have it, or a daemon that was killed and has not
+// quite ended.
 func open(ctx context.Context, cfg agent.Config) (*agent.Agent, error) {
 	until := time.Now().Add(2 * time.Second)
 	for {
 		a, err := agent.Open(ctx, cfg)
-		if !errors.Is(err, agent.ErrInUse) || time.Now().After(until) || running(ctx, cfg.Dir) {
+		if !errors.Is(err, agent.ErrInUse) || time.Now().After(until) || answers(ctx, cfg.Dir) {
 			return a, err
 		}
 		select {
@@ -170,6 +171,14 @@ func open(ctx context.Context, cfg agent.Config) (*agent.Agent, error) {
 			return nil, err
 		}
 	}
+}
+
+// answers reports whether a daemon that has dir answers within a second.
+func answers(ctx context.Context, dir string) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err := askStatus(ctx, dir)
+	return err == nil
 }
 
 // work copies the input and waits for what is to be waited for. Its error has
