@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -276,5 +277,29 @@ func damagedFolder(t *testing.T, what string, cfg Config, name string, b []byte)
 	}
 	if err := q.Put(context.Background(), msg("more")); err != nil {
 		t.Fatalf("%s: put: %v", what, err)
+	}
+}
+
+// A copy under another name takes the place of a file whose head cannot be read.
+func TestACopyStandsInForADamagedFile(t *testing.T) {
+	l := openLane(t, small)
+	last := l.fill(4)
+	want := l.drain(1)
+	l.close()
+	segs, _, err := list(l.cfg.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hurt := segs[1]
+	path := filepath.Join(l.cfg.Dir, hurt.name())
+	b := read(t, path)
+	copied := filepath.Join(l.cfg.Dir, segment{hurt.ordinal, hurt.first + 1}.name())
+	if err := errors.Join(os.WriteFile(copied, b, 0o600), os.Truncate(path, int64(len(b)/3))); err != nil {
+		t.Fatal(err)
+	}
+	l.open()
+	l.welcome(storeA, wire.Match{})
+	if got := l.drain(1); fmt.Sprint(got) != fmt.Sprint(want) || len(got) != int(last) {
+		t.Errorf("%d numbers, want %d as they were", len(got), last)
 	}
 }

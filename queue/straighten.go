@@ -145,7 +145,8 @@ func (r *straight) place(own, from segment) error {
 		} else if !slices.Contains(r.dubious, own) {
 			return r.aside(movedPrefix+own.name(), "is a copy of segment "+own.name())
 		}
-		r.segs = slices.DeleteFunc(r.segs, func(s segment) bool { return s == own })
+		isOwn := func(s segment) bool { return s == own }
+		r.segs, r.dubious = slices.DeleteFunc(r.segs, isOwn), slices.DeleteFunc(r.dubious, isOwn)
 		if from.ordinal == 0 || slices.Contains(r.segs, from) {
 			if err := r.aside(own.name(), "is damaged and has the name of another"); err != nil {
 				return err
