@@ -60,6 +60,9 @@ func (a *Agent) ready(name wire.Lane) (*queue.Lane, error) {
 		return q, nil
 	}
 	if err := set.broken[name]; err != nil {
+		if errors.Is(err, ErrUncertain) { // the opening's own commit is; the message that comes now is certainly not stored
+			err = errors.New(err.Error())
+		}
 		return nil, fmt.Errorf("%w: lane %s cannot be opened: %w; the agent tries again every %s, mend what it names", ErrFull, name, err, reopenPause)
 	}
 	return nil, fmt.Errorf("%w %q", ErrUnknownLane, name)
