@@ -70,6 +70,9 @@ func (m *machine) start() {
 	ended := make(chan struct{})
 	go func() { c.Wait(); close(ended) }()
 	m.t.Cleanup(func() {
+		if pid, err := strconv.Atoi(m.leader); err == nil {
+			syscall.Kill(pid, syscall.SIGKILL) // its PID 1: all of the machine ends with it, and not with systemd-nspawn
+		}
 		c.Process.Kill()
 		<-ended
 	})
