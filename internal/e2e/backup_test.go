@@ -32,11 +32,7 @@ func TestCollectorRestoredFromABackupOfARunningOne(t *testing.T) {
 	if out, code, err := output(s.env, s.b.collector, "audit", "--dir", backup); code != 0 {
 		t.Errorf("audit of the copy: exit code %d, %v\n%s", code, err, out)
 	}
-	for i := range 400 { // several segments, so that the agent deletes some
-		if err := s.send("bulk", fmt.Appendf(nil, "bulk %d %s", i, strings.Repeat("x", 2000))); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s.sendBulk()
 	s.drain()
 	s.sendSome(10)
 	s.drain()

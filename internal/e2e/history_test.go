@@ -146,11 +146,7 @@ func TestAStoreThatIsBehindIsExplainedAndAccepted(t *testing.T) {
 	s.stopCollector()
 	copyDir(t, backup, s.collectorDir)
 	s.startCollector()
-	for i := range 300 { // several segments, so that the agent deletes some
-		if err := s.send("bulk", fmt.Appendf(nil, "bulk %d %s", i, strings.Repeat("x", 2000))); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s.sendBulk()
 	s.drain()
 	s.sendSome(10)
 	s.drain()

@@ -310,6 +310,17 @@ func (s *site) sendSome(n int) {
 	}
 }
 
+// sendBulk sends several segments full, so that the agent deletes some once they
+// are delivered.
+func (s *site) sendBulk() {
+	s.t.Helper()
+	for i := range 400 {
+		if err := s.send("bulk", fmt.Appendf(nil, "bulk %d %s", i, strings.Repeat("x", 2000))); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
 // unknown returns how many messages have an uncertain outcome.
 func (s *site) unknown() (n int) {
 	s.mu.Lock()
