@@ -71,7 +71,7 @@ func (c *clock) now() time.Duration {
 // counts for the age of messages from now on. It returns once that is on disk.
 func (q *Queue) Confirm(ctx context.Context, collector time.Time) error {
 	wall := time.Now()
-	if d := wall.Sub(collector); d.Abs() > maxSkew || q.cfg.MaxAge == 0 {
+	if d := wall.Sub(collector); d.Abs() > maxSkew || q.policy().MaxAge == 0 {
 		return nil
 	}
 	return q.do(ctx, func(c *change) (bool, error) {

@@ -32,15 +32,16 @@ import (
 // source by one goroutine at a time, except Announce.
 type Lane struct {
 	// Static after OpenLane.
-	cfg    Config
 	log    *slog.Logger
 	opened time.Time
 
-	linked  atomic.Int64              // ns after opened at which a link last showed that it lives
-	version atomic.Uint64             // the highest of a checkpoint
-	all     atomic.Pointer[[]*strand] // in the order of their turns; a list is never changed in place
+	liveFirst atomic.Int64              // Config.LiveFirst, ns
+	linked    atomic.Int64              // ns after opened at which a link last showed that it lives
+	version   atomic.Uint64             // the highest of a checkpoint
+	all       atomic.Pointer[[]*strand] // in the order of their turns; a list is never changed in place
 
-	mu      sync.Mutex // held while the list changes
+	mu      sync.Mutex // held while the list or the settings change
+	cfg     Config     // Lane and Dir of it never change
 	closing bool
 }
 
@@ -54,6 +55,7 @@ func OpenLane(ctx context.Context, cfg Config) (_ *Lane, err error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	l := &Lane{cfg: cfg, log: cfg.Logger.With("lane", string(cfg.Lane)), opened: time.Now()}
+	l.liveFirst.Store(int64(cfg.LiveFirst))
 	l.all.Store(&[]*strand{})
 	defer func() {
 		if err != nil {

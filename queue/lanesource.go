@@ -74,7 +74,7 @@ func (l *Lane) Welcome(ctx context.Context, store wire.StoreID, said []wire.Stre
 func (l *Lane) Ahead() (wire.Epoch, bool) {
 	list := l.list()
 	live := list[len(list)-1]
-	if l.cfg.LiveFirst == 0 || settled(list[:len(list)-1]) {
+	if l.liveFirst.Load() == 0 || settled(list[:len(list)-1]) {
 		return wire.Epoch{}, false
 	}
 	return live.q.snapshot().epoch, true
@@ -115,7 +115,7 @@ func (l *Lane) Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, bool, error) {
 		return wire.Entry{}, false, nil
 	}
 	l.alive()
-	ahead := l.cfg.LiveFirst > 0 && s == l.live()
+	ahead := l.liveFirst.Load() > 0 && s == l.live()
 	if !ahead && !settled(before) {
 		return wire.Entry{}, false, nil
 	}

@@ -59,7 +59,7 @@ func (q *Queue) Next(epoch wire.Epoch, n wire.Seq) (wire.Entry, bool, error) {
 		if err == nil {
 			e.To = min(blocks[0].last, limit)
 			e.Batch = blocks[0].data
-			if packed := pack(blocks, n, limit, q.cfg.Codec); packed != nil {
+			if packed := pack(blocks, n, limit, q.policy().Codec); packed != nil {
 				e.Batch, e.To = packed.data, packed.last
 			}
 			if !q.handOut(&e, burials) {

@@ -204,7 +204,7 @@ func (q *Queue) setLow(low error) {
 // serve commits a group, or keeps it for later where its callers wait for room.
 func (q *Queue) serve(g *group) {
 	err := q.store(g)
-	if q.waits(err) {
+	if q.waits(g, err) {
 		q.parked = g
 		q.mu.Lock()
 		g.taken = false
@@ -212,7 +212,7 @@ func (q *Queue) serve(g *group) {
 		q.parkedTill = time.Now().Add(roomPause)
 		return
 	}
-	if err != nil && q.cfg.Interval > 0 && !errors.Is(err, ErrUncertain) {
+	if err != nil && g.unheard && !errors.Is(err, ErrUncertain) {
 		q.forgone += g.count // the lane is closing; nobody waits for the answer
 		q.log.Error("messages that were taken at the end of an interval could not be stored before the lane was closed", "count", g.count, "error", err)
 	}
@@ -225,11 +225,11 @@ func (q *Queue) serve(g *group) {
 
 // waits reports whether a failed group is tried again: nobody would hear of the
 // failure, or everybody waits for room.
-func (q *Queue) waits(err error) bool {
+func (q *Queue) waits(g *group, err error) bool {
 	if err == nil || errors.Is(err, ErrUncertain) || !errors.Is(err, ErrFull) || q.isClosing() {
 		return false
 	}
-	return q.cfg.Interval > 0 || q.cfg.Overflow == Block && isSpace(err)
+	return g.unheard || q.cfg.Overflow == Block && isSpace(err)
 }
 
 func (q *Queue) isClosing() bool {
@@ -383,10 +383,10 @@ func (q *Queue) sizeOf(s segment) int64 {
 // succeeded.
 func (q *Queue) sync(ctx context.Context) error {
 	q.mu.Lock()
-	g := q.last
+	g, interval := q.last, q.cfg.Interval
 	q.flushAt = time.Time{}
 	q.mu.Unlock()
-	if g == nil || q.cfg.Interval == 0 {
+	if g == nil || interval == 0 && !g.unheard {
 		return nil
 	}
 	q.kick()

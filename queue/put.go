@@ -22,6 +22,7 @@ type put struct {
 	last    int         // where its last record begins
 	dropped bool        // no room: only a tombstone is left of it
 	done    func(error) // PutAsync: called by the writer; nil for Put
+	unheard bool        // an interval's: its caller has been told that it is taken
 	inputs  map[string]checkpoint
 }
 
@@ -57,9 +58,10 @@ type chunk struct {
 type group struct {
 	puts []*put
 	load
-	taken bool          // by the writer; from then on the outcome is the commit's
-	done  chan struct{} // closed with err set
-	err   error
+	unheard bool          // it has puts whose callers will not hear of a failure
+	taken   bool          // by the writer; from then on the outcome is the commit's
+	done    chan struct{} // closed with err set
+	err     error
 }
 
 var puts = sync.Pool{New: func() any { return new(put) }}
@@ -75,7 +77,7 @@ func (p *put) free() {
 // encode checks and encodes messages. It keeps nothing of them.
 func encode(msgs []wire.Message) (*put, error) {
 	p := puts.Get().(*put)
-	p.buf, p.chunks, p.done, p.dropped, p.inputs = p.buf[:0], p.chunks[:0], nil, false, nil
+	p.buf, p.chunks, p.done, p.dropped, p.unheard, p.inputs = p.buf[:0], p.chunks[:0], nil, false, false, nil
 	start := 0
 	for i := range msgs {
 		before := len(p.buf)
@@ -125,8 +127,8 @@ func (q *Queue) put(ctx context.Context, msgs []wire.Message, inputs map[string]
 		return err
 	}
 	p.inputs = inputs
-	unheard := q.cfg.Interval > 0
-	if unheard {
+	unheard := q.policy().Interval > 0
+	if p.unheard = unheard; unheard {
 		p.done = func(error) {}
 	}
 	g, dropped, err := q.enqueue(ctx, p)
@@ -196,6 +198,7 @@ func (q *Queue) enqueue(ctx context.Context, p *put) (g *group, dropped bool, er
 		q.flushAt = time.Now().Add(q.cfg.Interval)
 	}
 	g.puts = append(g.puts, p)
+	g.unheard = g.unheard || q.cfg.Interval > 0 || p.unheard
 	g.bytes += len(p.buf)
 	g.count += p.count()
 	first = first || q.cfg.Interval > 0 && g.bytes >= unsyncedBytes

@@ -50,7 +50,8 @@ type Config struct {
 // Queue is one open lane. All methods may be called concurrently, except where
 // they say otherwise.
 type Queue struct {
-	// Static after Open.
+	// Static after Open, but for the settings in cfg that reconfigure names: the writer
+	// changes them, with mu held, so others read them with mu held.
 	cfg   Config
 	log   *slog.Logger
 	files *files

@@ -46,7 +46,8 @@ func (l *Lane) away() time.Duration { return time.Since(l.opened) - time.Duratio
 // due reports whether what has piled up is to become a backlog: the link was
 // gone, or its oldest message has waited, for longer than the setting.
 func (l *Lane) due(ctx context.Context, away time.Duration) (bool, error) {
-	if l.cfg.LiveFirst == 0 {
+	liveFirst := time.Duration(l.liveFirst.Load())
+	if liveFirst == 0 {
 		return false, nil
 	}
 	q := l.live().q
@@ -56,10 +57,10 @@ func (l *Lane) due(ctx context.Context, away time.Duration) (bool, error) {
 	switch {
 	case settled >= s.next-1, stopped: // what the store refuses in a row is not to be tried in another stream
 		return false, nil
-	case away > l.cfg.LiveFirst:
+	case away > liveFirst:
 		return true, nil
 	}
-	return q.waited(ctx, l.cfg.LiveFirst)
+	return q.waited(ctx, liveFirst)
 }
 
 // waited reports whether the oldest message that is not acked has waited for d,
