@@ -53,17 +53,18 @@ type Header = wire.Header
 // Agent is an open agent. Its methods may be called concurrently.
 type Agent struct {
 	// Set by Open.
-	cfg      Config
-	routes   lanes.Routes
+	cfg      Config // what of it may change is in terms
 	id       wire.AgentID
 	instance wire.Instance
 	opened   time.Time
 	lock     *flock.Flock
-	names    []wire.Lane // of all lanes, sorted, the default one first
-	set      atomic.Pointer[laneSet]
 	link     *transport.Client  // nil without collectors
 	creds    *credentials       // nil: links are plain TCP, or there are none
 	stop     context.CancelFunc // ends the link and the keeper
+
+	changing sync.Mutex // held while set or terms change
+	set      atomic.Pointer[laneSet]
+	terms    atomic.Pointer[terms]
 
 	keeper   sync.WaitGroup // renews the certificate, opens lanes that could not be opened
 	renewErr atomic.Pointer[error]
@@ -73,7 +74,7 @@ type Agent struct {
 	linkErr error
 
 	relinkMu sync.Mutex
-	relink   context.CancelFunc // ends the present link, for another with more lanes
+	relink   context.CancelCauseFunc // ends the present link, for another with more lanes
 
 	accepting atomic.Bool
 	closing   sync.Once
@@ -94,10 +95,11 @@ func Open(ctx context.Context, cfg Config) (_ *Agent, err error) {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	a := &Agent{
-		cfg: cfg, routes: cfg.routes(), instance: wire.Instance{ID: wire.NewID()}, opened: time.Now(),
+		cfg: cfg, instance: wire.Instance{ID: wire.NewID()}, opened: time.Now(),
 		ended: make(chan struct{}), closed: make(chan struct{}),
 	}
 	a.set.Store(&laneSet{})
+	a.terms.Store(newTerms(cfg))
 	if a.lock, err = lock(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
@@ -118,11 +120,11 @@ func Open(ctx context.Context, cfg Config) (_ *Agent, err error) {
 			a.creds = newCredentials(a.id, cfg.Dir, cfg.TLS, cfg.Logger)
 			secure = a.creds.settings
 		}
-		a.link, err = transport.New(transport.Config{
-			Agent: a.id, Instance: a.instance, Software: cfg.Software,
-			Host:       wire.Host{Name: host[:min(len(host), 255)], OS: runtime.GOOS, Arch: runtime.GOARCH},
-			Collectors: cfg.Collectors, Dial: cfg.Dial, TLS: secure, InsecurePlaintext: cfg.InsecurePlaintext, Lanes: cfg.policies(), Heartbeat: cfg.Heartbeat, Reconnect: cfg.Reconnect, Logger: cfg.Logger,
-		})
+		link := cfg.link()
+		link.Agent, link.Instance, link.Software, link.Logger = a.id, a.instance, cfg.Software, cfg.Logger
+		link.Host = wire.Host{Name: host[:min(len(host), 255)], OS: runtime.GOOS, Arch: runtime.GOARCH}
+		link.Dial, link.TLS, link.InsecurePlaintext = cfg.Dial, secure, cfg.InsecurePlaintext
+		a.link, err = transport.New(link)
 		if err != nil {
 			return nil, err
 		}
@@ -148,7 +150,7 @@ func (a *Agent) openLanes(ctx context.Context, first bool) error {
 	for i, name := range found {
 		there[i] = string(name)
 	}
-	for name := range a.cfg.Lanes {
+	for name := range a.terms.Load().cfg.Lanes {
 		if err := lanes.Check(name, there...); err != nil {
 			return err
 		}
@@ -156,7 +158,7 @@ func (a *Agent) openLanes(ctx context.Context, first bool) error {
 	}
 	sortLanes(found)
 	for _, name := range slices.Compact(found) {
-		q, err := a.openLane(ctx, name)
+		q, err := a.openLane(ctx, name, a.terms.Load().cfg.Lanes[string(name)])
 		if err != nil && (first || ctx.Err() != nil || errors.Is(err, ErrIdentity)) {
 			return fmt.Errorf("lane %s: %w", name, err)
 		}
@@ -164,7 +166,6 @@ func (a *Agent) openLanes(ctx context.Context, first bool) error {
 			a.cfg.Logger.Error("a lane cannot be opened; the others work, and it is tried again", "lane", name, "every", reopenPause, "err", err)
 		}
 		a.set.Store(a.set.Load().with(name, q, err))
-		a.names = append(a.names, name)
 	}
 	return nil
 }
@@ -207,12 +208,13 @@ func (a *Agent) lane(m *Message) (*queue.Lane, error) {
 	if !a.accepting.Load() {
 		return nil, ErrClosed
 	}
+	now := a.terms.Load()
 	name := m.Lane
 	if name == "" {
-		name = a.routes.Lane(m.Topic)
+		name = now.routes.Lane(m.Topic)
 	}
 	// Only configured lanes take messages; the others are being drained.
-	if _, ok := a.cfg.Lanes[name]; !ok {
+	if _, ok := now.cfg.Lanes[name]; !ok {
 		return nil, fmt.Errorf("%w %q: add it to the configuration", ErrUnknownLane, name)
 	}
 	return a.ready(wire.Lane(name))
@@ -292,7 +294,7 @@ func (a *Agent) SendAsync(m Message, done func(error)) {
 // Flush returns nil once all that was accepted before the call is stored at the
 // collector (or its drop is in the store's ledger), else ctx.Err() or ErrClosed.
 func (a *Agent) Flush(ctx context.Context) error {
-	for _, name := range a.names {
+	for _, name := range a.set.Load().names {
 		q, err := a.ready(name)
 		if err == nil {
 			err = q.Flush(ctx)
@@ -315,6 +317,8 @@ func (a *Agent) Close() error {
 		a.stop()
 		<-a.ended
 		a.keeper.Wait()
+		a.changing.Lock() // until a change that is under way is through
+		defer a.changing.Unlock()
 		a.closeErr = a.release()
 		if a.closeErr != nil {
 			a.closeErr = fmt.Errorf("agent: close: %w", a.closeErr)

@@ -55,7 +55,7 @@ func (a *Agent) Carry(ctx context.Context, w io.Writer, o CarryOptions) (Carried
 	if !a.accepting.Load() {
 		return Carried{}, ErrClosed
 	}
-	names := a.names
+	names := a.set.Load().names
 	if o.Lane != "" {
 		if _, err := a.existing(o.Lane); err != nil {
 			return Carried{}, err

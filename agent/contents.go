@@ -48,7 +48,7 @@ func (a *Agent) Contents(lane string) (LaneContents, error) {
 	}
 	c := q.Contents()
 	l := laneContents(wire.Lane(lane), &c, time.Now())
-	cfg, accepts := a.cfg.Lanes[lane]
+	cfg, accepts := a.terms.Load().cfg.Lanes[lane]
 	l.Status.setPolicy(&cfg)
 	l.Status.Draining = !accepts
 	switch {

@@ -54,8 +54,9 @@ func (a *Agent) SendFrom(ctx context.Context, lane string, list []Message, check
 // opened now is missing: wait for Ready first. The caller owns the result.
 func (a *Agent) Checkpoints() map[string][]Checkpoint {
 	all := map[string][]Checkpoint{}
-	for _, name := range a.names {
-		if q := a.set.Load().open[name]; q != nil {
+	set := a.set.Load()
+	for _, name := range set.names {
+		if q := set.open[name]; q != nil {
 			if list := q.Checkpoints(); len(list) > 0 {
 				all[string(name)] = list
 			}

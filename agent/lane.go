@@ -161,6 +161,11 @@ func (c *Config) routes() lanes.Routes {
 	return list
 }
 
+// link returns the settings of the link that may change.
+func (c *Config) link() transport.Config {
+	return transport.Config{Collectors: c.Collectors, Lanes: c.policies(), Heartbeat: c.Heartbeat, Reconnect: c.Reconnect}
+}
+
 // policies returns how the lanes share the link.
 func (c *Config) policies() map[wire.Lane]transport.LanePolicy {
 	all := map[wire.Lane]transport.LanePolicy{}

@@ -76,7 +76,7 @@ func (a *Agent) renew(ctx context.Context, l *pki.Loaded) error {
 		return err
 	}
 	var errs []error
-	for _, addr := range a.cfg.Collectors {
+	for _, addr := range a.terms.Load().cfg.Collectors {
 		c, err := a.creds.settings(addr)
 		if err == nil {
 			leaf, rerr := request(ctx, requestConfig{id: a.id, dir: a.cfg.Dir, addr: addr, key: key, software: a.cfg.Software, dial: a.cfg.Dial, tls: c})

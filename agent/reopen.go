@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/fieldpost/fieldpost/queue"
@@ -21,11 +22,19 @@ var reopenPause = 10 * time.Second
 type laneSet struct {
 	open   map[wire.Lane]*queue.Lane
 	broken map[wire.Lane]error
+	names  []wire.Lane // of all of them, sorted, the default one first
 }
+
+// has reports whether the set has a lane.
+func (s *laneSet) has(name wire.Lane) bool { return s.open[name] != nil || s.broken[name] != nil }
 
 // with returns the set with a lane that was tried to be opened.
 func (s *laneSet) with(name wire.Lane, q *queue.Lane, err error) *laneSet {
-	n := &laneSet{maps.Clone(s.open), maps.Clone(s.broken)}
+	n := &laneSet{maps.Clone(s.open), maps.Clone(s.broken), s.names}
+	if !s.has(name) {
+		n.names = append(slices.Clone(s.names), name)
+		sortLanes(n.names)
+	}
 	if n.open == nil {
 		n.open, n.broken = map[wire.Lane]*queue.Lane{}, map[wire.Lane]error{}
 	}
@@ -38,18 +47,23 @@ func (s *laneSet) with(name wire.Lane, q *queue.Lane, err error) *laneSet {
 	return n
 }
 
-// openLane opens one lane with its settings.
-func (a *Agent) openLane(ctx context.Context, name wire.Lane) (*queue.Lane, error) {
-	l := a.cfg.Lanes[string(name)] // the zero value for a lane that is being drained: nothing of it is dropped
-	q, err := queue.OpenLane(ctx, queue.Config{
-		Dir: laneDir(a.cfg.Dir, name), Agent: a.id, Lane: name,
-		MaxBytes: l.MaxBytes, MaxMessages: l.MaxMessages, MaxAge: l.MaxAge, FreeSpace: l.FreeSpace, Overflow: l.Overflow,
-		Interval: l.SyncInterval, LiveFirst: l.LiveFirst, Codec: l.Compression, SegmentSize: l.SegmentSize, Synced: a.wake, Logger: a.cfg.Logger,
-	})
+// openLane opens one lane with its settings: the zero value for one that is being
+// drained, so that nothing of it is dropped.
+func (a *Agent) openLane(ctx context.Context, name wire.Lane, l LaneConfig) (*queue.Lane, error) {
+	q, err := queue.OpenLane(ctx, a.queueConfig(name, l))
 	if errors.Is(err, queue.ErrForeign) {
 		err = fmt.Errorf("%w: %w; put each lane back where it came from", ErrIdentity, err)
 	}
 	return q, err
+}
+
+// queueConfig returns the settings of a lane's queue.
+func (a *Agent) queueConfig(name wire.Lane, l LaneConfig) queue.Config {
+	return queue.Config{
+		Dir: laneDir(a.cfg.Dir, name), Agent: a.id, Lane: name,
+		MaxBytes: l.MaxBytes, MaxMessages: l.MaxMessages, MaxAge: l.MaxAge, FreeSpace: l.FreeSpace, Overflow: l.Overflow,
+		Interval: l.SyncInterval, LiveFirst: l.LiveFirst, Codec: l.Compression, SegmentSize: l.SegmentSize, Synced: a.wake, Logger: a.cfg.Logger,
+	}
 }
 
 // ready returns an open lane. The error is ErrUnknownLane, or ErrFull for one that
@@ -93,19 +107,26 @@ func (a *Agent) reopen(ctx context.Context) {
 		case <-time.After(reopenPause):
 		}
 		for name := range a.set.Load().broken {
-			q, err := a.openLane(ctx, name)
+			a.changing.Lock() // the settings do not change between the opening and its publication
+			q, err := a.openLane(ctx, name, a.terms.Load().cfg.Lanes[string(name)])
 			a.set.Store(a.set.Load().with(name, q, err))
+			a.changing.Unlock()
 			if err != nil {
 				a.cfg.Logger.Debug("a lane still cannot be opened", "lane", name, "err", err)
 				continue
 			}
 			a.cfg.Logger.Info("a lane is open that could not be opened before", "lane", name)
-			a.relinkMu.Lock()
-			if a.relink != nil {
-				a.relink()
-			}
-			a.relinkMu.Unlock()
+			a.anew(transport.Goodbye("a lane is open again"))
 		}
+	}
+}
+
+// anew ends the present link, for another; why is what the collector is told.
+func (a *Agent) anew(why error) {
+	a.relinkMu.Lock()
+	defer a.relinkMu.Unlock()
+	if a.relink != nil {
+		a.relink(why)
 	}
 }
 
@@ -113,13 +134,13 @@ func (a *Agent) reopen(ctx context.Context) {
 // later joins them with a new link.
 func (a *Agent) runLink(ctx context.Context) error {
 	for ctx.Err() == nil {
-		run, cancel := context.WithCancel(ctx)
+		run, cancel := context.WithCancelCause(ctx)
 		a.relinkMu.Lock()
 		a.relink = cancel
 		a.relinkMu.Unlock()
 		var sources []transport.Source
 		set := a.set.Load()
-		for _, name := range a.names {
+		for _, name := range set.names {
 			if q := set.open[name]; q != nil {
 				sources = append(sources, q)
 			}
@@ -130,7 +151,7 @@ func (a *Agent) runLink(ctx context.Context) error {
 		} else {
 			err = a.link.Run(run, sources...)
 		}
-		cancel()
+		cancel(nil)
 		if err != nil {
 			return err
 		}

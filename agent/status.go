@@ -39,6 +39,13 @@ type LinkStatus struct {
 	Attempts    int          `json:"attempts,omitempty"`    // failed ones since the last good link
 	NextAttempt time.Time    `json:"next_attempt,omitzero"` // while waiting
 
+	// Since the agent was opened.
+	Links       uint64                     `json:"links,omitempty"`      // that were connected
+	Failures    map[transport.Cause]uint64 `json:"failures,omitempty"`   // attempts and links that failed, by cause
+	BytesSent   uint64                     `json:"bytes_sent,omitempty"` // before encryption
+	FramesSent  uint64                     `json:"frames_sent,omitempty"`
+	EntriesSent uint64                     `json:"entries_sent,omitempty"` // batches and tombstones, those sent again included
+
 	Security         string    `json:"security,omitempty"`          // encrypted or plaintext
 	Exposed          string    `json:"exposed,omitempty"`           // a warning: plain text that leaves this machine
 	CertificateEnds  time.Time `json:"certificate_ends,omitzero"`   // when this agent's certificate expires
@@ -95,6 +102,8 @@ type LaneStatus struct {
 	Streams      int                    `json:"streams"`                // that are not drained, the one that takes messages included
 	Segments     int                    `json:"segments"`               // files
 	DiskBytes    int64                  `json:"disk_bytes,omitempty"`   // that they take; of a running agent
+	Commits      uint64                 `json:"commits,omitempty"`      // transactions since the agent was opened
+	Syncs        SyncTimes              `json:"syncs,omitzero"`         // their fsyncs
 	Dropped      map[wire.Reason]uint64 `json:"dropped,omitempty"`      // numbers with a tombstone, by reason
 	DeadLetters  uint64                 `json:"dead_letters,omitempty"` // messages that the store refused for good
 	LettersKept  uint64                 `json:"letters_kept,omitempty"` // of them, those that are kept as dead letters
@@ -107,6 +116,25 @@ type LaneStatus struct {
 	ToDo         []string               `json:"to_do,omitempty"`        // what an operator does about Forks and RolledBack
 }
 
+// SyncTimes says how long fsyncs took that succeeded.
+type SyncTimes struct {
+	Count  uint64    `json:"count"`
+	Sum    Seconds   `json:"sum_seconds"`
+	Bounds []Seconds `json:"bounds_seconds"` // ascending
+	Within []uint64  `json:"within"`         // how many took no longer than the bound of the same index
+}
+
+func syncTimes(s *queue.SyncTimes) (t SyncTimes) {
+	if s.Count == 0 {
+		return t
+	}
+	t.Count, t.Sum, t.Within = s.Count, Seconds(s.Sum), s.Within[:]
+	for _, d := range queue.SyncBounds {
+		t.Bounds = append(t.Bounds, Seconds(d))
+	}
+	return t
+}
+
 // What an operator does about what has happened to a folder.
 const (
 	afterFork        = "nothing is lost or doubled; was the folder restored from an older copy, or this machine cloned? A clone needs a folder and an id of its own; collector agents ID has the history"
@@ -117,6 +145,7 @@ func laneStatus(name wire.Lane, st queue.Stats, now time.Time) LaneStatus {
 	l := LaneStatus{
 		Lane: string(name), Epoch: st.Epoch, Accepted: st.Accepted, Next: st.Next, Acked: st.Acked,
 		Backlog: st.Backlog, BacklogBytes: st.BacklogBytes, Oldest: st.OldestTime, Streams: st.Streams, Segments: st.Segments, DiskBytes: st.DiskBytes,
+		Commits: st.Commits, Syncs: syncTimes(&st.Syncs),
 		Dropped: st.Dropped, DeadLetters: st.DeadLetters, LettersKept: st.LettersKept, LettersLost: st.LettersLost, Forks: st.Forks, RolledBack: st.RolledBack, Relabelled: st.Relabelled, Quarantined: st.Quarantined,
 	}
 	if l.Forks > 0 {
@@ -158,7 +187,7 @@ func (s *Seconds) UnmarshalJSON(b []byte) error {
 // Status returns the agent's state now. It costs little and may be called often.
 func (a *Agent) Status() Status {
 	s := Status{ID: string(a.id), Dir: a.cfg.Dir, Instance: a.instance, Opened: a.opened, Link: a.linkStatus()}
-	for _, name := range a.names {
+	for _, name := range a.set.Load().names {
 		q, err := a.ready(name)
 		l := LaneStatus{Lane: string(name)}
 		if err == nil {
@@ -166,7 +195,7 @@ func (a *Agent) Status() Status {
 		} else {
 			l.Trouble = err.Error()
 		}
-		cfg, ok := a.cfg.Lanes[string(name)]
+		cfg, ok := a.terms.Load().cfg.Lanes[string(name)]
 		l.Draining = !ok
 		l.setPolicy(&cfg)
 		s.Lanes = append(s.Lanes, l)
@@ -193,7 +222,7 @@ func (a *Agent) linkStatus() LinkStatus {
 	s := LinkStatus{
 		State: string(t.State), Since: t.Since, Collector: t.Address, Store: t.Store, Session: t.Session, RTT: Seconds(t.RTT),
 		Cause: string(t.Cause), Error: t.LastError, FailedAt: t.FailedAt, Attempts: t.Attempts, NextAttempt: t.NextAttempt,
-		Exposed: t.Exposed,
+		Exposed: t.Exposed, Links: t.Links, Failures: t.Failures, BytesSent: t.BytesSent, FramesSent: t.FramesSent, EntriesSent: t.EntriesSent,
 	}
 	a.security(&s)
 	return s

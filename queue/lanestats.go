@@ -73,6 +73,7 @@ func together(all []Stats) Stats {
 		st.DiskBytes += o.DiskBytes
 		st.Quarantined += o.Quarantined
 		st.Commits += o.Commits
+		st.Syncs.Add(&o.Syncs)
 		st.Stopped = st.Stopped || o.Stopped
 		if st.Failing == nil {
 			st.Failing = o.Failing

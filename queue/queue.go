@@ -114,6 +114,7 @@ type Queue struct {
 	closing      bool
 	failing      error // why the lane accepts nothing at the moment
 	commits      uint64
+	syncs        SyncTimes
 	oldestTime   stamp
 }
 

@@ -86,11 +86,13 @@ func (q *Queue) create(seg segment, c *change) (f *file, named bool, err error) 
 	if err := durable.SyncDir(q.cfg.Dir); err != nil {
 		return nil, true, err
 	}
+	took := f.synced
 	f, err = openTail(path, false)
 	if err != nil { // it is on disk all the same; the next commit goes into another
 		q.log.Warn("a new segment was written and cannot be opened", "segment", path, "error", err)
 		f = &file{segment: seg, path: path, lost: err}
 	}
+	f.synced = took
 	return f, true, nil
 }
 

@@ -109,9 +109,10 @@ type file struct {
 	size int64       // bytes of the pages in use
 	db   *bbolt.DB   // nil: sealed, only read
 
-	arena   []byte // of the writer: where sound reads to
-	spent   bool   // a failed write left bytes in it that nobody was promised
-	fetched bool   // batches were read from it, and the system was asked for the rest; guarded by files.mu
+	arena   []byte        // of the writer: where sound reads to
+	synced  time.Duration // of the writer: how long the sync of the last commit took
+	spent   bool          // a failed write left bytes in it that nobody was promised
+	fetched bool          // batches were read from it, and the system was asked for the rest; guarded by files.mu
 
 	mu   sync.Mutex
 	lost error // not nil: the handle must not be used any more
@@ -274,6 +275,7 @@ func (f *file) commit(proof bool, fn func(tx *bbolt.Tx) error) error {
 		}
 		return err
 	}
+	begin := time.Now()
 	if err := durable.Ahead(durable.Sync, f.path); err != nil && !sabotage.DeafSync {
 		return err
 	}
@@ -281,6 +283,7 @@ func (f *file) commit(proof bool, fn func(tx *bbolt.Tx) error) error {
 	if err := f.db.Sync(); err != nil && !sabotage.DeafSync {
 		return fmt.Errorf("sync %s: %w", f.path, err)
 	}
+	f.synced = time.Since(begin)
 	return nil
 }
 

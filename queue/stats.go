@@ -34,11 +34,12 @@ type Stats struct {
 	RolledBack  uint64                 // times that memory was seen to have gone back
 	Relabelled  uint64                 // numbers that may be stored twice because of that
 
-	Streams     int    // that are not drained, the one that takes puts included
-	Segments    int    // segment files
-	DiskBytes   int64  // bytes they take
-	Quarantined int    // damaged files of which a copy is kept
-	Commits     uint64 // transactions since Open
+	Streams     int       // that are not drained, the one that takes puts included
+	Segments    int       // segment files
+	DiskBytes   int64     // bytes they take
+	Quarantined int       // damaged files of which a copy is kept
+	Commits     uint64    // transactions since Open
+	Syncs       SyncTimes // of them
 
 	Stopped bool  // by a run of refusals: nothing is sent
 	Failing error // why nothing can be stored at the moment, nil if it can
@@ -52,7 +53,7 @@ func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	s, acked, settled := q.shown, q.acked(), q.settled()
 	s.heed(q.sure, q.pending)
-	st := Stats{Streams: 1, Commits: q.commits, Stopped: q.stopped, Failing: q.failing, DiskBytes: q.used}
+	st := Stats{Streams: 1, Commits: q.commits, Syncs: q.syncs, Stopped: q.stopped, Failing: q.failing, DiskBytes: q.used}
 	if st.Failing == nil {
 		st.Failing = q.low
 	}

@@ -21,7 +21,7 @@ type Client struct {
 
 	again chan struct{} // try now, do not wait
 
-	// Owned by Run.
+	// Owned by Run; cfg's settings that Configure names change with an attempt.
 	retry   *retry
 	session uint64   // number of the last session granted to this instance
 	leftOut int      // links in a row that a lane was left out of
@@ -37,6 +37,7 @@ type Client struct {
 	status  Status
 	goodAt  time.Time // when the present link has been good for a while
 	running bool
+	next    *Config // what Configure has set and Run has not taken
 }
 
 // New returns a client that is ready to [Client.Run]. The error names the field
@@ -47,7 +48,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("transport: %w", err)
 	}
 	c := &Client{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), again: make(chan struct{}, 1), retry: newRetry(cfg.Reconnect, cfg.Instance)}
-	c.status = Status{State: Stopped, Since: time.Now()}
+	c.status = Status{State: Stopped, Since: time.Now(), Failures: map[Cause]uint64{}}
 	return c, nil
 }
 
@@ -59,6 +60,69 @@ func (c *Client) Wake() { poke(c.wake) }
 // e.g. the certificate: the next attempt is made now. It never blocks, and may be
 // called at any time, also concurrently.
 func (c *Client) Again() { poke(c.again) }
+
+// Configure gives the client the Collectors, Lanes, Heartbeat and Reconnect of cfg;
+// the rest of it does not count. They hold from the next attempt on: to change a link
+// that is there, end Run and start it again. The error names what is not good, and
+// nothing is changed then. It may be called at any time, also concurrently.
+func (c *Client) Configure(cfg Config) error {
+	to, err := c.merge(cfg)
+	if err == nil {
+		c.mu.Lock()
+		c.next = &to
+		c.mu.Unlock()
+	}
+	return err
+}
+
+// merge returns the client's settings with those of cfg that may change.
+func (c *Client) merge(cfg Config) (Config, error) {
+	c.mu.Lock()
+	to := c.cfg
+	c.mu.Unlock()
+	to.Collectors, to.Lanes, to.Heartbeat, to.Reconnect = cfg.Collectors, cfg.Lanes, cfg.Heartbeat, cfg.Reconnect
+	to, err := to.withDefaults()
+	if err != nil {
+		return to, fmt.Errorf("transport: %w", err)
+	}
+	return to, nil
+}
+
+// Check reports what Configure would not take of cfg.
+func (c *Client) Check(cfg Config) error {
+	_, err := c.merge(cfg)
+	return err
+}
+
+// settle takes what Configure has set.
+func (c *Client) settle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	to := c.next
+	if c.next = nil; to == nil {
+		return
+	}
+	if to.Reconnect != c.cfg.Reconnect {
+		c.retry = newRetry(to.Reconnect, c.cfg.Instance)
+	}
+	c.cfg.Collectors, c.cfg.Lanes, c.cfg.Heartbeat, c.cfg.Reconnect = to.Collectors, to.Lanes, to.Heartbeat, to.Reconnect
+}
+
+// Goodbye is the cause of a context that says why a client leaves; see
+// [context.WithCancelCause].
+type Goodbye string
+
+// Error returns the reason.
+func (g Goodbye) Error() string { return string(g) }
+
+// goodbye is what a client says whose context has ended.
+func goodbye(ctx context.Context) string {
+	var g Goodbye
+	if errors.As(context.Cause(ctx), &g) {
+		return string(g)
+	}
+	return "shutdown"
+}
 
 // Run links to the collectors in turn and drains the sources, until ctx ends.
 // Then it says goodbye, within two seconds, and returns nil once everything it
@@ -78,6 +142,7 @@ func (c *Client) Run(ctx context.Context, sources ...Source) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for i := 0; ctx.Err() == nil; i++ {
+		c.settle()
 		addr := c.cfg.Collectors[i%len(c.cfg.Collectors)]
 		err := c.link(ctx, addr, sources)
 		if ctx.Err() != nil {
@@ -204,6 +269,7 @@ func (c *Client) failed(addr string, f *failure) time.Duration {
 	now := time.Now()
 	c.update(state, func(s *Status) {
 		s.Cause, s.LastError, s.FailedAt = f.cause, f.Error(), now
+		s.Failures[f.cause]++
 		s.Attempts, s.NextAttempt = c.retry.failed, now.Add(wait)
 	})
 	c.logFailure(addr, state, f, wait, now)

@@ -35,7 +35,7 @@ type pump struct {
 func (l *link) work(ctx context.Context, greetings []greeting) error {
 	if err := l.resume(ctx, greetings); err != nil {
 		if ctx.Err() != nil {
-			return l.leave()
+			return l.leave(ctx)
 		}
 		return err
 	}
@@ -44,7 +44,7 @@ func (l *link) work(ctx context.Context, greetings []greeting) error {
 	defer timer.Stop()
 	for {
 		if ctx.Err() != nil {
-			return l.leave()
+			return l.leave(ctx)
 		}
 		sent, err := l.step(ctx)
 		if err != nil {
@@ -65,7 +65,7 @@ func (l *link) work(ctx context.Context, greetings []greeting) error {
 		case <-l.dead:
 			return nil
 		case <-ctx.Done():
-			return l.leave()
+			return l.leave(ctx)
 		}
 	}
 }
@@ -298,9 +298,9 @@ func (l *link) waitUntil() time.Time {
 // leave says goodbye and lets the last acks come in, for a bounded time. What
 // waits in the outbox is left out: the collector discards a batch without its
 // end, and the batch is sent again another time.
-func (l *link) leave() error {
+func (l *link) leave(ctx context.Context) error {
 	l.mu.Lock()
-	l.out, l.frames, l.leaving = wire.AppendJSON(l.out[:0], wire.TypeBye, wire.Bye{Reason: "shutdown"}), 1, true
+	l.out, l.frames, l.leaving = wire.AppendJSON(l.out[:0], wire.TypeBye, wire.Bye{Reason: goodbye(ctx)}), 1, true
 	_ = l.conn.SetDeadline(time.Now().Add(farewell))
 	l.mu.Unlock()
 	poke(l.ready)

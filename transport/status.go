@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"maps"
 	"time"
 
 	"github.com/fieldpost/fieldpost/wire"
@@ -74,8 +75,9 @@ type Status struct {
 	Exposed string // a warning, if it is not encrypted and leaves this machine
 
 	// Since the Client was made.
-	Links       uint64 // that were connected
-	BytesSent   uint64 // handed to the operating system
+	Links       uint64           // that were connected
+	Failures    map[Cause]uint64 // attempts and links that failed, by cause; of a Status the caller's own
+	BytesSent   uint64           // handed to the operating system
 	FramesSent  uint64
 	EntriesSent uint64 // batches and tombstones, those sent again included
 }
@@ -85,6 +87,7 @@ type Status struct {
 func (c *Client) Status() Status {
 	c.mu.Lock()
 	s := c.status
+	s.Failures = maps.Clone(s.Failures)
 	good := c.goodAt
 	c.mu.Unlock()
 	if s.State == Connected && !time.Now().Before(good) {
