@@ -32,7 +32,7 @@ func TestReconfigureStorm(t *testing.T) {
 				c.Routes = []agent.Route{{"x/0", "a"}, {"x/1", "b"}}
 			},
 			func(c *agent.Config) {
-				c.Lanes = map[string]agent.LaneConfig{"a": {MaxBytes: 16 << 20, Overflow: agent.Block}, "default": {Compression: agent.CodecZstd}}
+				c.Lanes = map[string]agent.LaneConfig{"a": {MaxBytes: 16 << 20, Overflow: agent.Block}, "default": {Compression: agent.CodecS2}}
 				c.Routes = []agent.Route{{"#", "a"}}
 				c.Heartbeat = 5 * time.Second
 			},
