@@ -39,7 +39,7 @@ func (a *Agent) Paced(s Steady, r *Paced) (err error) {
 func (b *bench) measureSpace(w io.Writer) error {
 	const backlog, rate, lasts, small = 4_000_000, 1000, 12 * time.Second, 10 << 20
 	fmt.Fprintf(w, "### A backlog of %s messages drains while %d a second are accepted\n\n", whole(backlog), rate)
-	rows := [][]string{{"", "folder MiB, before", "least while it drained and after", "under 10 MiB after s", "put p50 ms", "p99.9 ms", "most ms"}}
+	rows := [][]string{{"", "folder MiB, before", "least while it drained and after", "under 10 MiB after s", "put p50 ms", "p99.9 ms", "most ms", "a file beside it, p99.9 ms", "most ms"}}
 	for range b.rounds {
 		row, err := b.space(backlog, rate, lasts, small)
 		if err != nil {
@@ -109,9 +109,11 @@ func (b *bench) space(backlog, rate int, lasts time.Duration, small int64) ([]st
 			}
 		}
 	}()
+	beside := make(chan Paced, 1)
+	go func() { beside <- pacedBeside(filepath.Join(dir, "beside"), end) }()
 	p, err := call[Paced](s.agent, "Paced", Steady{rate, lasts})
 	close(end)
-	v := <-seen
+	v, disk := <-seen, <-beside
 	if err != nil {
 		return nil, err
 	}
@@ -120,5 +122,35 @@ func (b *bench) space(backlog, rate int, lasts time.Duration, small int64) ([]st
 		under = decimal(v.under.Seconds())
 	}
 	return []string{fmt.Sprintf("quiet: p50 %s, p99.9 %s, most %s ms", millis(quiet.P50.Seconds()), millis(quiet.P999.Seconds()), millis(quiet.Max.Seconds())),
-		mebi(float64(before)), mebi(float64(v.least)), under, millis(p.P50.Seconds()), millis(p.P999.Seconds()), millis(p.Max.Seconds())}, nil
+		mebi(float64(before)), mebi(float64(v.least)), under, millis(p.P50.Seconds()), millis(p.P999.Seconds()), millis(p.Max.Seconds()),
+		millis(disk.P999.Seconds()), millis(disk.Max.Seconds())}, nil
+}
+
+// pacedBeside appends to a plain file and syncs it, some 300 times a second until
+// end is closed: what the disk and the scheduler do to anybody meanwhile. Zeros if
+// the file cannot be written.
+func pacedBeside(path string, end <-chan struct{}) (r Paced) {
+	f, err := newReference(path, true)
+	if err != nil {
+		return r
+	}
+	defer f.close()
+	var took []time.Duration
+	body := make([]byte, 256)
+	for pace := time.NewTicker(3 * time.Millisecond); ; {
+		select {
+		case <-end:
+			pace.Stop()
+			if r.Sent = len(took); r.Sent > 0 {
+				r.P50, r.P999, r.Max = quantile(took, 0.5), quantile(took, 0.999), slices.Max(took)
+			}
+			return r
+		case <-pace.C:
+		}
+		at := time.Now()
+		if f.put(body) != nil {
+			continue
+		}
+		took = append(took, time.Since(at))
+	}
 }
