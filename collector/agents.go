@@ -3,6 +3,7 @@ package collector
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -263,6 +264,21 @@ func (s *Server) Knows(id wire.AgentID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.agents[id] != nil
+}
+
+// Forget drops an agent from what the server shows, once the store has forgotten
+// it, and ends its link if it has one. If the agent comes back it is a new one.
+func (s *Server) Forget(id wire.AgentID) {
+	s.mu.Lock()
+	var l *link
+	if a := s.agents[id]; a != nil {
+		l = a.link
+		delete(s.agents, id)
+	}
+	s.mu.Unlock()
+	if l != nil {
+		l.fail(&refusal{code: wire.RefuseRevoked, err: fmt.Errorf("agent %s was given up by an operator of the collector: if that is a mistake, enrol it again", id)})
+	}
 }
 
 // Agents returns all agents that the store or this server has seen, in order of

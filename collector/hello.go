@@ -46,6 +46,9 @@ func (l *link) hello() error {
 	if err == nil && len(grant.Matches) != len(states) {
 		err = fmt.Errorf("the store gave %d matches for %d streams", len(grant.Matches), len(states))
 	}
+	if errors.Is(err, ErrLimit) {
+		return &refusal{code: wire.RefuseLimit, err: err}
+	}
 	if err != nil {
 		return l.srv.storeFailed(fmt.Errorf("hello of agent %s: %w", h.Agent, err))
 	}

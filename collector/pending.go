@@ -285,6 +285,8 @@ func (p *pending) fail(err error) {
 		l.fail(&refusal{code: wire.RefuseBusy, retry: time.Second, err: errors.New("a carry file has brought a part of what this agent has: connect again")})
 	case errors.Is(err, ErrUnknown), errors.Is(err, ErrConflict):
 		l.fail(err)
+	case errors.Is(err, ErrLimit):
+		l.fail(&refusal{code: wire.RefuseLimit, err: err})
 	case l.serving.store.Err() != nil:
 		l.end(ending{cause: "the collector shuts down", shutdown: true})
 	default:

@@ -25,7 +25,8 @@ type Store interface {
 	// Hello grants a session to an agent, fences every other session of that
 	// agent id (rule 15), and finds for each of its streams the store's stream of
 	// that lane with the highest common point (rule 1). The session's number is
-	// above the one granted before and above h.LastSession.
+	// above the one granted before and above h.LastSession. ErrLimit: it is one agent
+	// too many.
 	Hello(ctx context.Context, h Hello) (Grant, error)
 
 	// Resume opens a stream: an unknown one is created with W = r.Base and r's
@@ -33,7 +34,8 @@ type Store interface {
 	// stream's W. ErrFenced: s is not the live session. ErrConflict: r's boundaries
 	// disagree with the stream's at or below W, or W is not r.Base, or the stream is
 	// unknown and no stream of the lane has number r.Base of that incarnation.
-	// ErrMoved: an import has brought more since the hello.
+	// ErrMoved: an import has brought more since the hello. ErrLimit: it is one stream
+	// too many of this agent.
 	Resume(ctx context.Context, s Session, r wire.Resume) (wire.Seq, error)
 
 	// Announce notes that every number below Next exists. It needs not be durable
@@ -201,6 +203,9 @@ var (
 	// ErrMemory is returned by Store.Import for a stream that has other messages than
 	// the store under the same incarnation.
 	ErrMemory = errors.New("the agent's memory went back")
+	// ErrLimit is returned by Store.Hello, Store.Resume and Store.Import for more agents,
+	// or more of one agent, than the store is to remember. Nothing was changed.
+	ErrLimit = errors.New("the store is to remember no more")
 	// ErrConflict is returned by Store.Resume for a stream that is not what the
 	// store has.
 	ErrConflict = errors.New("stream does not continue what the store has")

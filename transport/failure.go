@@ -32,7 +32,8 @@ func failf(cause Cause, format string, args ...any) *failure {
 func refused(r wire.Refuse) *failure {
 	causes := map[wire.RefuseCode]Cause{wire.RefuseVersion: CauseVersion, wire.RefuseIdentity: CauseIdentity,
 		wire.RefuseBusy: CauseBusy, wire.RefuseStore: CauseStoreFails, wire.RefuseFenced: CauseFenced,
-		wire.RefuseTLS: CausePlaintext, wire.RefuseRevoked: CauseRevoked, wire.RefuseToken: CauseToken, wire.RefuseEnroll: CauseNoEnrolment}
+		wire.RefuseTLS: CausePlaintext, wire.RefuseRevoked: CauseRevoked, wire.RefuseToken: CauseToken, wire.RefuseEnroll: CauseNoEnrolment,
+		wire.RefuseLimit: CauseLimit}
 	f := failf(CauseRefusedProtocol, "the collector refuses (%.40q): %.500q", string(r.Code), r.Message)
 	if c, ok := causes[r.Code]; ok {
 		f.cause = c

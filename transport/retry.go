@@ -64,7 +64,7 @@ func (r *retry) next(f *failure) (State, time.Duration) {
 		return DifferentStore, r.spread(r.fault.NextBackOff())
 	case CauseNotEnrolled:
 		return NotEnrolled, r.spread(enrolDelay)
-	case CauseVersion, CauseIdentity, CauseRefusedProtocol, CausePlaintext, CauseRevoked:
+	case CauseVersion, CauseIdentity, CauseRefusedProtocol, CausePlaintext, CauseRevoked, CauseLimit:
 		return Refused, r.spread(r.fault.NextBackOff())
 	case CauseFenced:
 		if by := f.refuse.Instance; !by.IsZero() && by != r.instance {

@@ -53,6 +53,7 @@ const (
 	CauseRevoked         Cause = "refused:revoked"
 	CauseToken           Cause = "refused:token"
 	CauseNoEnrolment     Cause = "refused:enroll"
+	CauseLimit           Cause = "refused:limit"
 )
 
 // Status is how a Client stands.

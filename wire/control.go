@@ -246,6 +246,7 @@ const (
 	RefuseRevoked  RefuseCode = "revoked"  // the certificate is not taken any more; enrol again
 	RefuseToken    RefuseCode = "token"    // the enrolment token is unknown, used up, expired or for another id
 	RefuseEnroll   RefuseCode = "enroll"   // this collector gives no certificates
+	RefuseLimit    RefuseCode = "limit"    // one agent, or one stream of it, more than the store is to remember
 )
 
 // Refuse is the collector's last frame when it ends a link for a cause.

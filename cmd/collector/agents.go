@@ -47,11 +47,12 @@ rtt_seconds, session, backlog, backlog_bytes, oldest_age_seconds, contested, sof
 host {name, os, arch}, incidents [{kind, first, last, count, lane, epoch, origin,
 from, to, detail}]. What does not apply is left out. Times are RFC 3339, durations
 seconds; contested is when another process took the agent's id while it was alive.
-The kinds are rolled-back, relabelled, duplicate-identity, store-behind, other-store
-and new-folder. With an ID it prints one object: agent, streams [{lane, epoch, base,
+The kinds are rolled-back, relabelled, duplicate-identity, store-behind, other-store,
+new-folder and came-back. With an ID it prints one object: agent, streams [{lane, epoch, base,
 w, next, current, openings, stored, may_be_doubled, tombstoned {reason: count}}],
-incidents, noted and closings [{time, by, reason, ranges [{claim, lane, epoch,
-incarnation, from, to}]}].`,
+incidents, noted, closings [{time, by, reason, ranges [{claim, lane, epoch,
+incarnation, from, to}]}] and, of one that was given up, forgotten {time, by, reason,
+given_up}.`,
 		Example: `  collector agents
   collector agents pump-7
   collector agents --dir /var/lib/fieldpost --json`,
@@ -89,7 +90,7 @@ incarnation, from, to}]}].`,
 	}
 	s.addFile(c.Flags())
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.AddCommand(agentsRevokeCommand())
+	c.AddCommand(agentsRevokeCommand(), agentsForgetCommand())
 	return c
 }
 

@@ -47,8 +47,9 @@ reason}, next}], ok, store, segments, records, bytes, removed_records, lost_reco
 [{agent, lane, epoch, base, w, stored, tombstoned {reason: count},
 removed_by_retention, may_be_doubled, pending, unexplained, doubled, lost_at_store,
 closed}], findings [{kind, agent, lane, epoch, incarnation, from, to, file, offset,
-what}], closings [{agent, time, by, reason, ranges}] and incidents [{agent, kind,
-first, last, count, lane, epoch, origin, from, to, detail}]. why is a tombstone's
+what}], closings [{agent, time, by, reason, ranges}], forgotten [{agent, time, by,
+reason, given_up}] and incidents [{agent, kind, first, last, count, lane, epoch,
+origin, from, to, detail}]. why is a tombstone's
 reason, record-missing, unexplained, pending or removed-by-retention; the kind of a
 finding missing, unexplained, doubled, lost-at-store, damaged or snapshot; that of an
 incident as in "collector agents ID". Times are RFC 3339. If there are very many
@@ -112,6 +113,7 @@ func (a *audience) choose(r *journal.Report) {
 	r.Streams = slices.DeleteFunc(r.Streams, func(s journal.StreamReport) bool { return !a.wants(s.Agent, s.Lane) })
 	r.Findings = slices.DeleteFunc(r.Findings, func(f journal.Finding) bool { return !a.wants(f.Agent, f.Lane) })
 	r.Closings = slices.DeleteFunc(r.Closings, func(c journal.AgentClosing) bool { return !a.wants(c.Agent, "") })
+	r.Forgotten = slices.DeleteFunc(r.Forgotten, func(f journal.AgentForgotten) bool { return !a.wants(f.Agent, "") })
 	r.Incidents = slices.DeleteFunc(r.Incidents, func(n journal.AgentIncident) bool { return !a.wants(n.Agent, n.Lane) })
 }
 

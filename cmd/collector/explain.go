@@ -81,6 +81,7 @@ func auditText(ctx context.Context, to io.Writer, dir string, look *audience) (j
 	writeNexts(w, nexts)
 	writeFindings(w, &r, look.everything())
 	writeClosings(w, r.Closings, look.everything())
+	writeForgotten(w, r.Forgotten, look.everything())
 	writeIncidents(w, r.Incidents, look.everything())
 	verdict := "nothing is unexplained, nothing is doubled"
 	if !r.OK {
@@ -303,6 +304,22 @@ func writeClosings(w io.Writer, list []journal.AgentClosing, all bool) {
 	}
 	if left > 0 {
 		fmt.Fprintf(w, "and %d older closings: --all shows them\n", left)
+	}
+}
+
+func writeForgotten(w io.Writer, list []journal.AgentForgotten, all bool) {
+	slices.SortStableFunc(list, func(x, y journal.AgentForgotten) int { return y.Time.Compare(x.Time) })
+	left := 0
+	if !all && len(list) > shownClosings {
+		left, list = len(list)-shownClosings, list[:shownClosings]
+	}
+	for i := range list {
+		f := &list[i]
+		fmt.Fprintf(w, "FORGOTTEN: agent %s by %s at %s%s; %d messages that it had announced were given up, what it delivered is counted above\n",
+			f.Agent, shown(f.By), moment(f.Time), because(f.Reason), f.GivenUp)
+	}
+	if left > 0 {
+		fmt.Fprintf(w, "and %d agents that were forgotten before: --all shows them\n", left)
 	}
 }
 

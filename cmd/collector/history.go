@@ -114,10 +114,13 @@ func printPast(w io.Writer, p *journal.Past) error {
 	if n := p.Noted; n > 0 && len(p.Incidents) == ledger.MaxIncidents {
 		fmt.Fprintf(&b, "these are the newest %d; there have been %d, repetitions included\n", len(p.Incidents), n)
 	}
-	for k := ledger.IncidentRolledBack; k <= ledger.IncidentNewFolder; k++ {
+	for k := ledger.IncidentRolledBack; k <= ledger.IncidentCameBack; k++ {
 		if nexts[k] {
 			fmt.Fprintf(&b, "next, %s: %s\n", shortName(k), k.Next())
 		}
+	}
+	if f := p.Forgotten; f != nil {
+		fmt.Fprintf(&b, "forgotten at %s by %s%s; %d messages that it had announced were given up\n", moment(f.Time), shown(f.By), because(f.Reason), f.GivenUp)
 	}
 	for _, c := range p.Closings {
 		fmt.Fprintf(&b, "closed at %s by %s: %s\n", moment(c.Time), shown(c.By), shown(c.Reason))

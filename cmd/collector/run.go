@@ -61,7 +61,8 @@ If another collector has the folder the exit code is 75.`,
 // run is the daemon, until ctx ends or something it needs fails.
 func run(ctx context.Context, c config.Collector, log *slog.Logger) (err error) {
 	j, err := journal.Open(journal.Options{Dir: c.Dir, Logger: log, Replaces: c.Replaces.Stores, ReplacesAny: c.Replaces.Any,
-		MaxAge: c.Retention.Age, MaxBytes: int64(c.Retention.Size)})
+		MaxAge: c.Retention.Age, MaxBytes: int64(c.Retention.Size),
+		MaxAgents: c.Limits.Agents, MaxStreams: c.Limits.Streams})
 	if err != nil {
 		return withCode(err)
 	}
@@ -99,7 +100,7 @@ func run(ctx context.Context, c config.Collector, log *slog.Logger) (err error) 
 	}
 	closers = append(closers, socket)
 	services = append(services, func(ctx context.Context) error {
-		return control.Serve(ctx, socket, handler(srv, j, agents.Addr().String()), time.Second)
+		return control.Serve(ctx, socket, handler(srv, j, sec, agents.Addr().String()), time.Second)
 	})
 	address := config.Off
 	services = append(services, func(ctx context.Context) error {

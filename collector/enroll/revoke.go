@@ -109,8 +109,18 @@ func (r *Revocations) Admit(id wire.AgentID, cert *x509.Certificate) error {
 }
 
 // Revoke revokes all certificates of an agent that there are now. It is durable
-// when Revoke returns nil; links end when [Revocations.Watch] has seen it.
+// when Revoke returns nil, and r itself admits none of them any more. Links end when
+// [Revocations.Watch] of another process has seen it; in this one whoever has called
+// Revoke sees to that.
 func (r *Revocations) Revoke(ctx context.Context, id wire.AgentID) error {
+	if err := r.revoke(ctx, id); err != nil {
+		return err
+	}
+	_, err := r.reload()
+	return err
+}
+
+func (r *Revocations) revoke(ctx context.Context, id wire.AgentID) error {
 	return r.folder.locked(ctx, func() error {
 		list := revoked{Format: format}
 		if err := r.folder.read(revokedFile, &list); err != nil {

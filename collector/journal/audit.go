@@ -42,7 +42,7 @@ func Explain(ctx context.Context, dir string, f func(Range) error) (Report, erro
 		ctx: ctx, seed: seed(r.identity.Store), reader: r, removed: removed, state: agents{}, next: 1,
 		tallies: map[wire.AgentID][]*tally{}, tags: map[uint64]*tally{}, settled: map[lineage]*numbers{},
 		f:      f,
-		report: Report{Store: r.identity.Store, Streams: []StreamReport{}, Findings: []Finding{}, Closings: []AgentClosing{}, Incidents: []AgentIncident{}},
+		report: Report{Store: r.identity.Store, Streams: []StreamReport{}, Findings: []Finding{}, Closings: []AgentClosing{}, Incidents: []AgentIncident{}, Forgotten: []AgentForgotten{}},
 	}
 	// What operators have accepted stands behind what it is about. It is taken from
 	// the journal's memory, which is compared with the records below.
@@ -311,6 +311,9 @@ func (a *auditor) record(r *record, at place64) {
 		v.complete()
 		a.before = v.summary()
 		a.entry(v, at)
+	}
+	if e, ok := ev.(*forgotten); ok && e.gone {
+		a.letGo(e.id)
 	}
 	if e, ok := ev.(*resumed); ok {
 		a.tally(e.id, collector.Stream{Lane: e.Lane, Epoch: e.Epoch}, e.Base)

@@ -247,6 +247,10 @@ func (j *Journal) publish(g *group) {
 	j.mu.Lock()
 	var told []told
 	for id, a := range g.staged {
+		if a == nil {
+			delete(j.state, id)
+			continue
+		}
 		told = noticed(told, id, j.state[id], a)
 		j.state[id] = a
 	}

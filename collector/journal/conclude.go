@@ -43,6 +43,9 @@ func (a *auditor) conclude() {
 		for _, c := range a.state[id].Closings() {
 			a.report.Closings = append(a.report.Closings, AgentClosing{id, c})
 		}
+		if f := a.state[id].Forgotten(); f != nil {
+			a.report.Forgotten = append(a.report.Forgotten, AgentForgotten{id, *f})
+		}
 		list, _ := a.state[id].Incidents()
 		for _, n := range list {
 			a.report.Incidents = append(a.report.Incidents, AgentIncident{id, n})

@@ -65,6 +65,16 @@ type closed struct {
 	ledger.Closing
 }
 
+// forgotten is an agent that an operator has given up.
+type forgotten struct {
+	id wire.AgentID
+	ledger.Forgotten
+
+	// gone: nothing of the agent is kept any more, so nothing needs to be known of it
+	// either. Record is that of the event with which it was given up.
+	gone bool
+}
+
 func (e *granted) kind() byte   { return kindHello }
 func (e *resumed) kind() byte   { return kindResume }
 func (e *announced) kind() byte { return kindAnnounce }
@@ -73,6 +83,7 @@ func (e *parted) kind() byte    { return kindParting }
 func (clean) kind() byte        { return kindClean }
 func (e *closed) kind() byte    { return kindClose }
 func (hole) kind() byte         { return kindHole }
+func (e *forgotten) kind() byte { return kindForget }
 
 func (e *granted) agent() wire.AgentID   { return e.id }
 func (e *resumed) agent() wire.AgentID   { return e.id }
@@ -82,6 +93,7 @@ func (e *parted) agent() wire.AgentID    { return e.id }
 func (clean) agent() wire.AgentID        { return "" }
 func (e *closed) agent() wire.AgentID    { return e.id }
 func (hole) agent() wire.AgentID         { return "" }
+func (e *forgotten) agent() wire.AgentID { return e.id }
 
 func (e *granted) apply(a *ledger.Agent) { a.ApplyHello(e.Granted) }
 func (e *resumed) apply(a *ledger.Agent) { a.ApplyResume(e.Resumed) }
@@ -90,6 +102,10 @@ func (e *parted) apply(a *ledger.Agent)  { a.ApplyParting(e.Parting) }
 func (clean) apply(*ledger.Agent)        {}
 func (hole) apply(*ledger.Agent)         {}
 func (e *closed) apply(a *ledger.Agent)  { a.ApplyClose(e.Closing) }
+
+// apply is not called for an agent that is gone: whoever has the state takes it out.
+func (e *forgotten) apply(a *ledger.Agent) { a.ApplyForget(e.Forgotten) }
+
 func (e *announced) apply(a *ledger.Agent) {
 	for _, n := range e.list {
 		a.ApplyAnnounce(n)
@@ -206,6 +222,15 @@ func (e *closed) append(dst []byte) []byte {
 	return dst
 }
 
+func (e *forgotten) append(dst []byte) []byte {
+	dst = appendString(dst, e.id)
+	dst = appendTime(dst, e.Time)
+	dst = appendString(dst, e.By)
+	dst = appendString(dst, e.Reason)
+	dst = binary.BigEndian.AppendUint64(dst, e.Record)
+	return appendFlag(dst, e.gone)
+}
+
 // parseEvent reads a record's payload. A batch in the result points into p.
 func parseEvent(kind byte, p []byte) (event, error) {
 	d := decoder{b: p}
@@ -274,6 +299,8 @@ func (d *decoder) event(kind byte) event {
 		return e
 	case kindClose:
 		return d.closed(id)
+	case kindForget:
+		return &forgotten{id, ledger.Forgotten{Time: d.time(), By: d.string(), Reason: d.string(), Record: d.u64()}, d.flag()}
 	}
 	d.err = errors.New("unknown kind")
 	return nil

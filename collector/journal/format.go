@@ -32,7 +32,7 @@ func segmentPath(dir string, ordinal uint64) string {
 // A segment begins with a head; numbers are big-endian:
 //
 //	offset  size  field
-//	     0     4  magic "FPJ" and the format version, 2
+//	     0     4  magic "FPJ" and the format version, 3
 //	     4     4  zero
 //	     8    16  store id
 //	    24     8  ordinal of this segment
@@ -48,10 +48,11 @@ func segmentPath(dir string, ordinal uint64) string {
 //	   108     S  snapshot: all that is known before the first record
 //	 108+S        records
 //
-// Version 1 has no records of the kinds 7 and 8 and a snapshot that ends earlier
-// (see package ledger); it is read, and not written any more.
+// Version 1 has no records of the kinds 7 to 9, version 2 none of kind 9, and their
+// snapshots end earlier (see package ledger); they are read, and not written any
+// more.
 const (
-	headMagic = "FPJ\x02"
+	headMagic = "FPJ\x03"
 	headSize  = 108
 )
 
@@ -159,8 +160,9 @@ const (
 	kindClean    = 6 // nothing: the journal was closed, and all before it is synced
 	kindClose    = 7 // agent, time 8, by, reason, count 2, count times: claim 1, lane, epoch 16, incarnation 16, first 8, last 8
 	kindHole     = 8 // nothing, or: skip 8, time 8. Repair has put it where records were damaged: those behind the last record up to this one's index. The next record begins skip bytes behind it
+	kindForget   = 9 // agent, time 8, by, reason, record 8, gone 1. 0: an operator has given the agent up, with this record; 1: nothing is kept that is as old as that record, and nothing known of the agent
 
-	kindMax = kindHole
+	kindMax = kindForget
 )
 
 // summary says what numbers a record settled, so that the record behind it can

@@ -47,6 +47,7 @@ func goldenEvents() []event {
 		&granted{"pump-7", ledger.Granted{Time: at, Session: wire.Session{Number: 4, Nonce: fixedID(0x52)}, Instance: wire.Instance{ID: fixedID(0x12)}, Streams: 1,
 			Behind: []ledger.Behind{{Lane: "default", Epoch: stream.Epoch, W: 4, Acked: 6}}}},
 		hole{skip: 0, at: at},
+		&forgotten{id: "pump-7", Forgotten: ledger.Forgotten{Time: at, By: "root", Reason: "scrapped", Record: 17}},
 	}
 }
 
@@ -111,7 +112,7 @@ func TestGolden(t *testing.T) {
 		t.Error("the snapshot is read as something else")
 	}
 
-	h := head{version: 2, store: store, ordinal: 8, created: time.Unix(1_700_000_000, 5).UTC(), prev: 6, prevLength: 4096, first: 7, before: summary{1, 2, 3}, carried: 99, snapshot: 500, crc: 0xabcdef}
+	h := head{version: 3, store: store, ordinal: 8, created: time.Unix(1_700_000_000, 5).UTC(), prev: 6, prevLength: 4096, first: 7, before: summary{1, 2, 3}, carried: 99, snapshot: 500, crc: 0xabcdef}
 	got, err := parseHead(golden(t, "head.hex", h.append(nil)))
 	must(t, err)
 	if got != h {
@@ -130,9 +131,9 @@ func TestGolden(t *testing.T) {
 // and not touched.
 func TestForeignVersion(t *testing.T) {
 	dir := smallJournal(t, true)
-	must(t, os.WriteFile(filepath.Join(dir, identityName), []byte(`{"format": 3, "store": "5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d"}`), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, identityName), []byte(`{"format": 4, "store": "5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d"}`), 0o600))
 	for what, err := range map[string]error{"open": openErr(dir), "read": readErr(dir)} {
-		if err == nil || !strings.Contains(err.Error(), "format 3") {
+		if err == nil || !strings.Contains(err.Error(), "format 4") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 type group struct {
 	seed   uint32
 	state  agents // of the last commit; not changed
-	staged agents // agents that this commit changes
+	staged agents // agents that this commit changes; nil for one that it takes out
 	index  uint64 // of the next record
 	before summary
 	buf    []byte
@@ -21,13 +21,14 @@ type group struct {
 // agent returns an agent's state for a look: what transactions before in the
 // same group have left.
 func (g *group) agent(id wire.AgentID) *ledger.Agent {
-	if a := g.staged[id]; a != nil {
-		return a
+	a, ok := g.staged[id]
+	if !ok {
+		a = g.state[id]
 	}
-	if a := g.state[id]; a != nil {
-		return a
+	if a == nil {
+		a = &ledger.Agent{}
 	}
-	return &ledger.Agent{}
+	return a
 }
 
 // add records an event and applies it to the staged state.
@@ -46,6 +47,10 @@ func (g *group) add(e event) {
 	}
 	id := e.agent()
 	if id == "" {
+		return
+	}
+	if f, ok := e.(*forgotten); ok && f.gone {
+		g.staged[id] = nil
 		return
 	}
 	a := g.staged[id]

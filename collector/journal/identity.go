@@ -14,9 +14,9 @@ import (
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-// formatVersion is what this program writes. Version 1 is read, and becomes this
-// one when a collector opens the folder.
-const formatVersion = 2
+// formatVersion is what this program writes. Older versions are read, and become
+// this one when a collector opens the folder.
+const formatVersion = 3
 
 // identityFile is the content of store.json.
 type identityFile struct {

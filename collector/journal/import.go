@@ -33,8 +33,14 @@ func (j *Journal) Import(ctx context.Context, im collector.Import) (collector.Im
 	err := j.submit(ctx, func(t *group) error {
 		// An error comes before anything is added: from what is added on, the next
 		// entry follows.
+		if err := t.room(im.Agent, j.opts.MaxAgents); err != nil {
+			return err
+		}
 		for i := range im.Entries {
 			p, err := t.agent(im.Agent).Import(&rules, &im.Entries[i], known.lookup, freshEpoch)
+			if err == nil && p.Created != nil {
+				err = j.oneMore(t.agent(im.Agent))
+			}
 			if err != nil {
 				return importError(im.Agent, err)
 			}
@@ -71,6 +77,8 @@ func importError(id wire.AgentID, err error) error {
 	switch {
 	case errors.Is(err, ledger.ErrGap):
 		return fmt.Errorf("agent %s: %w: %w", id, collector.ErrGap, err)
+	case errors.Is(err, ledger.ErrLimit):
+		return fmt.Errorf("agent %s: %w: %w", id, collector.ErrLimit, err)
 	case errors.Is(err, ledger.ErrMemory):
 		return fmt.Errorf("agent %s: %w: %w", id, collector.ErrMemory, err)
 	}

@@ -52,11 +52,22 @@ type Options struct {
 	MaxAge   time.Duration // how long messages are kept; 0: for ever
 	MaxBytes int64         // how large the journal may become, by about a segment; 0: without a limit
 
+	// What the store remembers of agents is bounded, so that none can fill it with
+	// inventions. 0: DefaultMaxAgents, DefaultMaxStreams.
+	MaxAgents  int // agents that are known, forgotten ones not counted
+	MaxStreams int // of one agent; each restored folder and each fork makes one
+
 	disk disk          // nil: the real one
 	ride time.Duration // 0: rideDelay
 }
 
 const defaultSegmentSize = 128 << 20
+
+// The limits of Options.
+const (
+	DefaultMaxAgents  = 100_000
+	DefaultMaxStreams = 4096
+)
 
 // Stats are counts since the journal was opened, but for Segments and Bytes.
 type Stats struct {
@@ -134,6 +145,12 @@ func Open(o Options) (*Journal, error) {
 	}
 	if o.MaxBytes > 0 {
 		o.SegmentSize = min(o.SegmentSize, max(o.MaxBytes/8, 1<<20))
+	}
+	if o.MaxAgents <= 0 {
+		o.MaxAgents = DefaultMaxAgents
+	}
+	if o.MaxStreams <= 0 {
+		o.MaxStreams = DefaultMaxStreams
 	}
 	if o.ride <= 0 {
 		o.ride = rideDelay

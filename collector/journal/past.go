@@ -21,6 +21,8 @@ type Past struct {
 	Incidents []ledger.Incident `json:"incidents"` // the newest ledger.MaxIncidents, oldest first
 	Noted     uint64            `json:"noted"`     // how many there have been, each repetition counted
 	Closings  []ledger.Closing  `json:"closings"`
+
+	Forgotten *ledger.Forgetting `json:"forgotten,omitempty"` // an operator has given the agent up
 }
 
 // Line is a stream as its store knows it.
@@ -92,7 +94,7 @@ func (m agents) pasts(id wire.AgentID) []Past {
 }
 
 func past(id wire.AgentID, a *ledger.Agent) Past {
-	p := Past{Agent: id, Streams: []Line{}, Closings: a.Closings()}
+	p := Past{Agent: id, Streams: []Line{}, Closings: a.Closings(), Forgotten: a.Forgotten()}
 	p.Incidents, p.Noted = a.Incidents()
 	for _, s := range a.Streams() {
 		p.Streams = append(p.Streams, Line{Lane: s.Lane, Epoch: s.Epoch, Base: s.Base, W: s.W, Next: s.Next, Current: a.Current(s), Openings: len(s.History),

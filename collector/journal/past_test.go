@@ -45,6 +45,27 @@ func TestVersion1(t *testing.T) {
 	}
 }
 
+// TestVersion2 does the same with a folder of the second version, in which an
+// operator has accepted numbers.
+func TestVersion2(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.CopyFS(dir, os.DirFS("testdata/v2")))
+	if r := audit(t, dir); !r.OK || len(r.Closings) != 1 {
+		t.Fatalf("before it is opened: %s", r.String())
+	}
+	j := openTest(t, Options{Dir: dir, SegmentSize: 1})
+	if f, err := readIdentity(dir); err != nil || f.Format != formatVersion {
+		t.Errorf("store.json has format %d, %v", f.Format, err)
+	}
+	must(t, newClient("pump-8").sendAgain(j))
+	must(t, j.Forget(context.Background(), "pump-7", ledger.Forgotten{Time: testTime, By: "root"}))
+	must(t, newClient("pump-9").sendAgain(j))
+	must(t, j.Close())
+	if r := audit(t, dir); !r.OK || len(r.Forgotten) != 1 {
+		t.Errorf("after it: %s", r.String())
+	}
+}
+
 // loseFolder lets a client announce 10 numbers, store 4, and come back with an
 // empty folder.
 func loseFolder(t *testing.T, j *Journal) (lost, now *client) {

@@ -21,8 +21,9 @@ type Report struct {
 	Findings       []Finding      `json:"findings"`                  // what is wrong; empty if OK
 	More           int            `json:"more,omitempty"`
 
-	Closings  []AgentClosing  `json:"closings"`  // what operators have accepted
-	Incidents []AgentIncident `json:"incidents"` // what happened to agents' folders and ids: of each agent the newest
+	Closings  []AgentClosing   `json:"closings"`  // what operators have accepted
+	Incidents []AgentIncident  `json:"incidents"` // what happened to agents' folders and ids: of each agent the newest
+	Forgotten []AgentForgotten `json:"forgotten"` // agents that an operator has given up and that have not come back
 }
 
 // AgentClosing is a closing and whose numbers it is about.
@@ -35,6 +36,13 @@ type AgentClosing struct {
 type AgentIncident struct {
 	Agent wire.AgentID `json:"agent"`
 	ledger.Incident
+}
+
+// AgentForgotten says who has given an agent up. What is stored of it stands with
+// its streams.
+type AgentForgotten struct {
+	Agent wire.AgentID `json:"agent"`
+	ledger.Forgetting
 }
 
 // StreamReport is the ledger of one stream, counted from its records: Base+1 to

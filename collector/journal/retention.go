@@ -52,6 +52,9 @@ func (j *Journal) retain(now time.Time) (more bool, err error) {
 			return false, err
 		}
 	}
+	if err == nil {
+		err = j.letGo()
+	}
 	more, uerr := j.unlink()
 	return more, errors.Join(err, uerr)
 }

@@ -20,6 +20,10 @@ func (m agents) apply(e event) {
 	if id == "" {
 		return
 	}
+	if f, ok := e.(*forgotten); ok && f.gone {
+		delete(m, id)
+		return
+	}
 	a := m[id]
 	if a == nil {
 		a = &ledger.Agent{}

@@ -42,6 +42,9 @@ func (j *Journal) Hello(ctx context.Context, h collector.Hello) (collector.Grant
 	}
 	g := collector.Grant{Matches: make([]wire.Match, len(h.Streams))}
 	err := j.submit(ctx, func(t *group) error {
+		if err := t.room(h.Agent, j.opts.MaxAgents); err != nil {
+			return err
+		}
 		a := t.agent(h.Agent)
 		e := a.Hello(&h.Hello, len(h.Streams), h.Address, wallClock(h.Time), wire.NewID())
 		for i := range h.Streams {
@@ -88,6 +91,9 @@ func (j *Journal) Resume(ctx context.Context, s collector.Session, r wire.Resume
 			return err
 		}
 		e, err := a.Resume(&r, known.lookup)
+		if err == nil && e.Created {
+			err = j.oneMore(a)
+		}
 		if err != nil {
 			return resumeError(s.Agent, err)
 		}
@@ -103,6 +109,9 @@ func (j *Journal) Resume(ctx context.Context, s collector.Session, r wire.Resume
 
 // resumeError gives an error of the ledger the store's meaning.
 func resumeError(id wire.AgentID, err error) error {
+	if errors.Is(err, ledger.ErrLimit) {
+		return fmt.Errorf("agent %s: %w: %w", id, collector.ErrLimit, err)
+	}
 	if errors.Is(err, ledger.ErrMoved) {
 		return fmt.Errorf("agent %s: %w: %w: %w", id, collector.ErrMoved, collector.ErrConflict, err)
 	}
@@ -219,6 +228,9 @@ func (m agents) known() []collector.Known {
 	out := make([]collector.Known, 0, len(m))
 	for _, id := range m.ids() {
 		a := m[id]
+		if a.Forgotten() != nil {
+			continue
+		}
 		k := collector.Known{Agent: id, Software: a.Software(), Host: a.Host(), Address: a.Address(), Seen: a.Seen(), Backlog: a.Backlog()}
 		if p := a.Parting(); p != nil {
 			q := collector.Parting(*p)

@@ -31,6 +31,7 @@ type Agent struct {
 	fenced    []wire.Instance // the last ones before instance
 	incidents []Incident      // the newest
 	noted     uint64          // how many there have been
+	forgotten *Forgetting     // an operator has given the agent up
 
 	// Clones share streams and open; what belongs to an older generation is
 	// copied before it is changed.
@@ -138,6 +139,9 @@ func (a *Agent) Seen() time.Time { return a.seen }
 // Parting returns how the last session ended, nil if that is not known. It must
 // not be changed.
 func (a *Agent) Parting() *Parting { return a.parting }
+
+// Len returns how many streams there are.
+func (a *Agent) Len() int { return len(a.streams) }
 
 // Streams returns the agent's streams in order of their creation. The slice is
 // the caller's, the streams must not be changed.

@@ -41,6 +41,7 @@ func (a *Agent) Append(lane wire.Lane, epoch wire.Epoch, e *wire.Entry) (from wi
 // itself from a damaged file may have lost what lies between, and W never falls
 // behind what is known to have been settled.
 func (a *Agent) ApplyEntry(e Settled) {
+	a.back(e.Time)
 	i := a.index(e.Lane, e.Epoch)
 	if i < 0 {
 		i = len(a.streams)

@@ -41,6 +41,7 @@ func (a *Agent) Hello(h *wire.Hello, streams int, address string, now time.Time,
 
 // ApplyHello makes g's session the live one; all others are fenced from then on.
 func (a *Agent) ApplyHello(g Granted) {
+	a.back(g.Time)
 	a.replaced(g.Instance, g.Time)
 	a.live, a.instance, a.told, a.resumed = g.Session, g.Instance, g.Streams, 0
 	a.software, a.host, a.address = g.Software, g.Host, g.Address

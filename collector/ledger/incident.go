@@ -19,11 +19,12 @@ const (
 	IncidentStoreBehind IncidentKind = 4 // the store did not have what it had acked: it was set back (rule 3)
 	IncidentOtherStore  IncidentKind = 5 // the agent came from another store, which has what is named here (rule 4)
 	IncidentNewFolder   IncidentKind = 6 // the agent began anew with an empty folder
+	IncidentCameBack    IncidentKind = 7 // the agent had been forgotten, and is heard of again
 )
 
 var incidentNames = map[IncidentKind]string{
 	IncidentRolledBack: "rolled-back", IncidentRelabelled: "relabelled", IncidentDuplicate: "duplicate-identity",
-	IncidentStoreBehind: "store-behind", IncidentOtherStore: "other-store", IncidentNewFolder: "new-folder",
+	IncidentStoreBehind: "store-behind", IncidentOtherStore: "other-store", IncidentNewFolder: "new-folder", IncidentCameBack: "came-back",
 }
 
 // String returns the kind's name.
@@ -62,7 +63,7 @@ type Incident struct {
 	Origin wire.Epoch `json:"origin,omitzero"`  // rolled-back: of the stream it was forked from, zero if that is not known
 	From   wire.Seq   `json:"from,omitempty"`   // first number concerned; rolled-back: the first that goes on in the new epoch
 	To     wire.Seq   `json:"to,omitempty"`     // last number concerned, 0 if there is none
-	Detail string     `json:"detail,omitempty"` // duplicate-identity: the instances; other-store: the store's id
+	Detail string     `json:"detail,omitempty"` // duplicate-identity: the instances; other-store: the store's id; came-back: who had forgotten it
 }
 
 // MaxIncidents is how many incidents are kept of an agent: the newest.
@@ -99,7 +100,7 @@ func (a *Agent) incident(n Incident) {
 // joins merges n into o if it is of the same cause.
 func (o *Incident) joins(n *Incident) bool {
 	switch n.Kind {
-	case IncidentRolledBack, IncidentNewFolder:
+	case IncidentRolledBack, IncidentNewFolder, IncidentCameBack:
 		return false
 	case IncidentRelabelled, IncidentOtherStore:
 		if o.Detail != n.Detail || n.From > o.To+1 {
@@ -227,6 +228,8 @@ func (k IncidentKind) What() string {
 		return "the agent came from another store, which has the numbers up to here"
 	case IncidentNewFolder:
 		return "the agent began anew with an empty folder"
+	case IncidentCameBack:
+		return "the agent had been forgotten, and is back: it goes on where the store's streams of it end"
 	}
 	return k.String()
 }
@@ -246,6 +249,8 @@ func (k IncidentKind) Next() string {
 		return "nothing, if this store has taken the other's place (--replaces); keep the other's journal, it has these numbers"
 	case IncidentNewFolder:
 		return "was the folder lost or deleted, or does another machine use this id? What it had not delivered is in collector audit; accept it there"
+	case IncidentCameBack:
+		return "if it was enrolled again on purpose: nothing. Else find out who gave it a token, and revoke it: collector agents revoke"
 	}
 	return "look into docs/OPERATIONS.md"
 }

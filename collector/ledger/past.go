@@ -49,6 +49,19 @@ func (a *Agent) appendPast(dst []byte) []byte {
 	return dst
 }
 
+// appendForgotten appends the part of a snapshot that version 2 does not have.
+func (a *Agent) appendForgotten(dst []byte) []byte {
+	f := a.forgotten
+	if f == nil {
+		return append(dst, 0)
+	}
+	dst = appendTime(append(dst, 1), f.Time)
+	for _, s := range []string{f.By, f.Reason} {
+		dst = append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+	}
+	return binary.AppendUvarint(binary.AppendUvarint(dst, f.GivenUp), f.Record)
+}
+
 // past reads what appendPast wrote.
 func (d *decoder) past(a *Agent) {
 	for range d.count("closings", 11) {

@@ -1,11 +1,19 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/fieldpost/fieldpost/wire"
 )
+
+// maxOpen bounds the incarnations that an agent has announced and not delivered, so
+// that none can fill the store's memory with inventions.
+const maxOpen = 4 * wire.MaxHelloBounds
+
+// ErrLimit: the agent would have the store remember more of it than any agent needs.
+var ErrLimit = errors.New("too much to remember of one agent")
 
 // Resumed is the event of a stream that was opened for a session.
 type Resumed struct {
@@ -39,6 +47,9 @@ func (a *Agent) Resume(r *wire.Resume, lookup Lookup) (Resumed, error) {
 		return e, fmt.Errorf("lane %s, epoch %s: number %d is of incarnation %s, the store has it of %s", r.Lane, r.Epoch, r.Base, inc, s.History.At(r.Base))
 	case s == nil && r.Base > 0 && !a.holds(line{r.Lane, inc}, r.Base):
 		return e, fmt.Errorf("lane %s, epoch %s: is new and begins after %d of incarnation %s, which the store does not have", r.Lane, r.Epoch, r.Base, inc)
+	}
+	if n := len(a.open) + len(above(r.Boundaries, r.Base)); n > maxOpen {
+		return e, fmt.Errorf("lane %s, epoch %s: with it %d incarnations of the agent would be announced and not settled, the limit is %d: %w", r.Lane, r.Epoch, n, maxOpen, ErrLimit)
 	}
 	told := wire.StreamState{Lane: r.Lane, Epoch: r.Epoch, Next: r.Next, Boundaries: r.Boundaries}
 	if o, c := a.locate(&told); c > r.Base {

@@ -302,6 +302,54 @@ func TestGoldenSnapshot(t *testing.T) {
 	}
 }
 
+// TestSnapshotOfVersion2 reads what the second version wrote.
+func TestSnapshotOfVersion2(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "snapshot-v2.hex"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, rest, err := ParseSnapshot(b, 2)
+	if err != nil || len(rest) > 0 || !a.Equal(goldenAgent(t), 2) || a.Forgotten() != nil {
+		t.Fatalf("error %v, %d bytes left", err, len(rest))
+	}
+}
+
+// TestForgottenSnapshot: what is left of a forgotten agent is written, read, and
+// small; the closings of what its records say are among it.
+func TestForgottenSnapshot(t *testing.T) {
+	a := goldenAgent(t)
+	for n := range 1000 { // an agent that starts often
+		a.ApplyEntry(Settled{Time: at, Lane: wire.DefaultLane, Epoch: epoch(1), From: wire.Seq(7 + n), To: wire.Seq(7 + n), Incarnation: wire.Incarnation{ID: wire.ID{1, byte(n), byte(n >> 8)}}, Fingerprint: wire.Fingerprint(n + 1)})
+	}
+	given, w := a.Backlog(), a.streams[0].W
+	b := a.Clone()
+	b.ApplyForget(Forgotten{Time: at, By: "root", Reason: "scrapped", Record: 9})
+	text := b.AppendSnapshot(nil)
+	if f := b.Forgotten(); f == nil || f.GivenUp != given || given == 0 || b.Backlog() != 0 || len(b.Unexplained()) > 0 || len(text) > 40*forgottenBounds {
+		t.Errorf("%+v, %d bytes", f, len(text))
+	}
+	if s := b.streams[0]; s.W != w || len(s.History) != forgottenBounds || s.known(w) == 0 || s.known(w-3) == 0 || b.Pending(s) != 0 {
+		t.Errorf("stream %+v", s)
+	}
+	if c := b.Closings(); len(c) != 1 || len(c[0].Ranges) != 1 || c[0].Ranges[0].Claim != ClaimLost {
+		t.Errorf("closings %+v", c)
+	}
+	if a.Forgotten() != nil || len(a.streams[0].History) < 1000 {
+		t.Error("the state it was cloned from has changed")
+	}
+	c, rest, err := ParseSnapshot(text, SnapshotVersion)
+	if err != nil || len(rest) > 0 || !bytes.Equal(c.AppendSnapshot(nil), text) || *c.Forgotten() != *b.Forgotten() {
+		t.Errorf("parsed with error %v, %d bytes left", err, len(rest))
+	}
+	if c.Live(a.Session()) {
+		t.Error("its session is live")
+	}
+}
+
 func FuzzParseSnapshot(f *testing.F) {
 	a := &Agent{}
 	f.Add(a.AppendSnapshot(nil))

@@ -33,8 +33,10 @@ import (
 //	incidents in all
 //	count of incidents, each: kind 1 byte, first, last, count, lane, epoch 16, origin 16, from, to, detail
 //
-// and of each stream, behind opened: born. Version 1 ends behind the open
-// announcements and has no born.
+//	forgotten: 0, or 1, time, by, reason, given up, record
+//
+// and of each stream, behind opened: born. Version 2 has nothing of forgotten.
+// Version 1 ends behind the open announcements and has no born.
 
 // AppendSnapshot appends the snapshot of a to dst and returns the longer slice.
 // It has no checksum of its own.
@@ -118,6 +120,9 @@ func (a *Agent) appendSnapshot(dst []byte, version int) []byte {
 	if version > 1 {
 		dst = a.appendPast(dst)
 	}
+	if version > 2 {
+		dst = a.appendForgotten(dst)
+	}
 	return dst
 }
 
@@ -137,9 +142,9 @@ func appendTime(dst []byte, t time.Time) []byte {
 }
 
 // SnapshotVersion is the version of what AppendSnapshot writes.
-const SnapshotVersion = 2
+const SnapshotVersion = 3
 
-// ParseSnapshot reads one snapshot, of version 1 or 2, from the beginning of b and
+// ParseSnapshot reads one snapshot, of any version so far, from the beginning of b and
 // returns what follows it. An error says which part of b is not what AppendSnapshot writes.
 // Nothing larger than b is allocated. The result does not point into b.
 func ParseSnapshot(b []byte, version int) (a *Agent, rest []byte, err error) {
@@ -179,6 +184,9 @@ func ParseSnapshot(b []byte, version int) (a *Agent, rest []byte, err error) {
 	}
 	if version > 1 {
 		d.past(a)
+	}
+	if version > 2 && d.flag("forgotten") {
+		a.forgotten = &Forgetting{Time: d.time(), By: d.string("by"), Reason: d.string("reason"), GivenUp: d.uint("given up"), Record: d.uint("record")}
 	}
 	if d.err != nil {
 		return nil, b, d.err

@@ -21,6 +21,7 @@ type Collector struct {
 	Replaces  Replaces      // which other stores this one stands in for
 	Heartbeat time.Duration // 0: the collector's default
 	Retention Retention     // what the journal keeps
+	Limits    Limits        // how many agents it knows
 	TLS       TLS           // files of a certificate from elsewhere; none: the collector has its own authority
 	Authority Authority     // of the collector's own
 	Plaintext bool          // insecure_plaintext
@@ -51,6 +52,12 @@ func (c *Collector) Check() error {
 type Retention struct {
 	Age  time.Duration // how long messages are kept, 0: for ever
 	Size Size          // how large the journal may become, 0: without a limit
+}
+
+// Limits bound what a store remembers; 0 is the journal's default.
+type Limits struct {
+	Agents  int // that are known
+	Streams int // of one agent
 }
 
 const (
@@ -96,6 +103,10 @@ func ParseCollector(file string, data []byte, env Lookup) (Collector, error) {
 			"age":  d.scalar(func(s string) (err error) { c.Retention.Age, err = retentionAge(s); return }),
 			"size": d.scalar(func(s string) (err error) { c.Retention.Size, err = retentionSize(s); return }),
 		}),
+		"limits": d.section(fields{
+			"agents":  d.scalar(func(s string) (err error) { c.Limits.Agents, err = limit(s); return }),
+			"streams": d.scalar(func(s string) (err error) { c.Limits.Streams, err = limit(s); return }),
+		}),
 		"tls": d.tls(&c.TLS, &c.Plaintext, fields{
 			"names": d.list(d.scalar(func(s string) error {
 				c.Authority.Names = append(c.Authority.Names, s)
@@ -128,6 +139,14 @@ func checkName(s string) error {
 		return fmt.Errorf("%.80q is no host name and no address; write it without port, as in collector.example.com", s)
 	}
 	return nil
+}
+
+func limit(s string) (int, error) {
+	n, err := parseCount(s)
+	if err == nil && n < 1 {
+		err = fmt.Errorf("%q allows nothing; write a number of at least 1, or leave it out for the default", s)
+	}
+	return n, err
 }
 
 func retentionAge(s string) (time.Duration, error) {
