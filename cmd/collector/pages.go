@@ -41,10 +41,14 @@ func servePages(ctx context.Context, l net.Listener, srv *collector.Server, j *j
 
 	var handler http.Handler = mux
 	if !config.IsLocal(l.Addr().String()) {
-		bearer := enroll.OpenBearer(dir)
-		if !bearer.Exists() {
-			sec.log.Warn("nobody can see the pages yet: they want a bearer token from other machines", "next", `"collector token http" makes one`)
+		made, err := enroll.FirstBearer(ctx, dir)
+		if err != nil {
+			return fmt.Errorf("http: the bearer token for the pages: %w", err)
 		}
+		if made {
+			sec.log.Info("a bearer token for the pages was made; they want it from other machines", "next", `"collector token http" prints it, once`)
+		}
+		bearer := enroll.OpenBearer(dir)
 		handler = guarded(mux, bearer)
 		l = tls.NewListener(l, sec.pages())
 	}
@@ -73,7 +77,7 @@ func guarded(h http.Handler, bearer *enroll.Bearer) http.Handler {
 		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if r.URL.Path != "/healthz" && (!ok || !bearer.Allows(token)) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="fieldpost"`)
-			http.Error(w, `a bearer token is wanted; "collector token http" makes one`, http.StatusUnauthorized)
+			http.Error(w, `a bearer token is wanted; "collector token http" prints it or makes a new one`, http.StatusUnauthorized)
 			return
 		}
 		h.ServeHTTP(w, r)

@@ -103,10 +103,11 @@ func tokenHTTPCommand() *cobra.Command {
 	var s settings
 	c := &cobra.Command{
 		Use:   "http",
-		Short: "Make the bearer token for the pages, and print it once",
-		Long: `Makes the token that /metrics and /readyz want from other machines (http: on an
-address off the loopback), instead of the one before, and prints it: only its hash is
-kept. It counts within a second, without a restart.`,
+		Short: "Print the bearer token for the pages, once",
+		Long: `Prints the token that /metrics and /readyz want from other machines (http: on an
+address off the loopback). The collector has made it with its first start on such an
+address; it is printed once, and from then on only its hash is kept. If it was printed
+already, a new one is made instead, which counts within a second, without a restart.`,
 		Example: `  collector token http > /etc/prometheus/fieldpost.token
   curl --cacert /var/lib/fieldpost/collector/tls/ca.pem -H "Authorization: Bearer $TOKEN" https://collector.example.com:4718/metrics`,
 		Args: cobra.NoArgs,
@@ -121,7 +122,7 @@ kept. It counts within a second, without a restart.`,
 			if err := daemon.ActAsOwner(c.Dir); err != nil {
 				return err
 			}
-			text, err := enroll.NewBearer(cmd.Context(), c.Dir)
+			text, err := enroll.TakeBearer(cmd.Context(), c.Dir)
 			if err != nil {
 				return err
 			}

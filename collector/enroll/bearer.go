@@ -7,6 +7,9 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
+	"io/fs"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,20 +40,75 @@ type bearer struct {
 // OpenBearer returns the token of the collector in dir; there may be none yet.
 func OpenBearer(dir string) *Bearer { return &Bearer{folder: folderOf(dir)} }
 
-// NewBearer makes a new token for the collector in dir, instead of the one before,
-// and returns it: only its hash is kept.
-func NewBearer(ctx context.Context, dir string) (string, error) {
+// FirstBearer makes a token for the collector in dir if it has none, and reports
+// whether it did. Until somebody takes it with [TakeBearer] its text lies in a file
+// beside its hash, for the folder's owner alone.
+func FirstBearer(ctx context.Context, dir string) (made bool, err error) {
+	f := folderOf(dir)
+	if err := pki.MakeFolder(string(f)); err != nil {
+		return false, err
+	}
+	err = f.locked(ctx, func() error {
+		var have bearer
+		if err := f.read(bearerFile, &have); err != nil || have.Hash != "" {
+			return err
+		}
+		made = true
+		text := newBearer()
+		if err := pki.WriteSecret(f.path(untakenFile), []byte(text+"\n")); err != nil {
+			return err
+		}
+		return f.keep(text)
+	})
+	return made && err == nil, err
+}
+
+// TakeBearer returns the token that [FirstBearer] has made for the collector in dir,
+// once: from then on only its hash is kept. If somebody has taken it, or there is
+// none, it makes a new token instead of the one before, of which it keeps the hash.
+func TakeBearer(ctx context.Context, dir string) (text string, err error) {
 	f := folderOf(dir)
 	if err := pki.MakeFolder(string(f)); err != nil {
 		return "", err
 	}
+	err = f.locked(ctx, func() error {
+		var have bearer
+		if err := f.read(bearerFile, &have); err != nil {
+			return err
+		}
+		b, err := pki.ReadSecret(f.path(untakenFile))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		untaken := err == nil
+		if text = strings.TrimSpace(string(b)); !untaken || have.Hash != hashOf(text) {
+			text = newBearer()
+			if err := f.keep(text); err != nil {
+				return err
+			}
+		}
+		if untaken {
+			return pki.RemoveSecret(f.path(untakenFile))
+		}
+		return nil
+	})
+	return text, err
+}
+
+func newBearer() string {
 	var b [24]byte
 	rand.Read(b[:]) // never fails: crypto/rand aborts the process instead
-	text := bearerPrefix + base64.RawURLEncoding.EncodeToString(b[:])
+	return bearerPrefix + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+func hashOf(text string) string {
 	hash := sha256.Sum256([]byte(text))
-	return text, f.locked(ctx, func() error {
-		return f.write(bearerFile, bearer{format, hex.EncodeToString(hash[:]), time.Now().UTC().Truncate(time.Second)})
-	})
+	return hex.EncodeToString(hash[:])
+}
+
+// keep makes text the token.
+func (f folder) keep(text string) error {
+	return f.write(bearerFile, bearer{format, hashOf(text), time.Now().UTC().Truncate(time.Second)})
 }
 
 // Allows reports whether text is the token. A new one counts within a second.
@@ -66,12 +124,4 @@ func (b *Bearer) Allows(text string) bool {
 	}
 	hash := sha256.Sum256([]byte(text))
 	return b.err == nil && subtle.ConstantTimeCompare(hash[:], b.hash) == 1
-}
-
-// Exists reports whether there is a token.
-func (b *Bearer) Exists() bool {
-	b.Allows("")
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.err == nil && len(b.hash) > 0
 }

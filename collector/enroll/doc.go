@@ -6,6 +6,8 @@
 //	        ca-key.pem     its key
 //	        tokens.json    tokens, by the hash of their secret
 //	        revoked.json   agents, and from when on certificates count again
+//	        http-token.json  the hash of the bearer token for the pages
+//	        http-token     its text, until somebody has taken it
 //	        lock           held while one of them is changed
 //
 // A [Registry] has all of it and answers a collector's Enroll and Admit. Where

@@ -21,6 +21,7 @@ const (
 	tokensFile  = "tokens.json"
 	revokedFile = "revoked.json"
 	bearerFile  = "http-token.json"
+	untakenFile = "http-token"
 	lockName    = "lock"
 
 	format   = 1

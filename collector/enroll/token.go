@@ -88,9 +88,12 @@ func (r *Registry) CreateToken(ctx context.Context, o TokenOptions) (pki.Token, 
 	}
 	t := pki.NewToken(r.authority.Pin())
 	hash := t.Hash()
-	now := time.Now().UTC().Truncate(time.Second)
+	now, err := r.afterRevocations(time.Now().UTC().Truncate(time.Second))
+	if err != nil {
+		return pki.Token{}, TokenInfo{}, err
+	}
 	info := TokenInfo{Name: pki.Name(hash), Hash: hex.EncodeToString(hash[:]), ID: o.ID, Known: o.Known, Uses: o.Uses, Created: now, Expires: now.Add(o.TTL)}
-	err := r.change(ctx, func(l *tokens) error {
+	err = r.change(ctx, func(l *tokens) error {
 		if len(l.Tokens) >= maxTokens {
 			return fmt.Errorf("there are %d tokens: revoke some first, or make one with more uses", len(l.Tokens))
 		}
@@ -98,6 +101,18 @@ func (r *Registry) CreateToken(ctx context.Context, o TokenOptions) (pki.Token, 
 		return nil
 	})
 	return t, info, err
+}
+
+// afterRevocations returns now, or the end of the second in which an agent was just
+// revoked: a token that is made behind a revocation counts, also within its second.
+func (r *Registry) afterRevocations(now time.Time) (time.Time, error) {
+	all, err := r.All()
+	for _, at := range all {
+		if at.After(now) && at.Sub(now) <= time.Second {
+			now = at
+		}
+	}
+	return now, err
 }
 
 func (o *TokenOptions) check() error {

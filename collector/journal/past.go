@@ -97,7 +97,7 @@ func past(id wire.AgentID, a *ledger.Agent) Past {
 	p := Past{Agent: id, Streams: []Line{}, Closings: a.Closings(), Forgotten: a.Forgotten()}
 	p.Incidents, p.Noted = a.Incidents()
 	for _, s := range a.Streams() {
-		p.Streams = append(p.Streams, Line{Lane: s.Lane, Epoch: s.Epoch, Base: s.Base, W: s.W, Next: s.Next, Current: a.Current(s), Openings: len(s.History),
+		p.Streams = append(p.Streams, Line{Lane: s.Lane, Epoch: s.Epoch, Base: s.Base, W: s.W, Next: s.Next, Current: a.Current(s) && a.Forgotten() == nil, Openings: len(s.History),
 			Stored: s.Stored, MayDouble: s.Doubled, Tombstoned: s.Tombstoned})
 	}
 	if p.Incidents == nil {

@@ -44,6 +44,14 @@ func WriteSecret(path string, data []byte) error {
 	return chownLike(path, filepath.Dir(path))
 }
 
+// RemoveSecret removes the file at path, durably.
+func RemoveSecret(path string) error {
+	if err := durable.RemoveFile(path); err != nil {
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(path))
+}
+
 // ReadSecret returns what the file at path holds. A symbolic link is refused, and
 // a file that others may read.
 func ReadSecret(path string) ([]byte, error) {
