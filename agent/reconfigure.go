@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 
 	"github.com/fieldpost/fieldpost/internal/lanes"
@@ -39,7 +41,8 @@ func newTerms(cfg Config) *terms { return &terms{cfg, cfg.routes()} }
 //
 // All of cfg is taken or nothing: after an error the agent goes on as before. That is
 // what is wrong with cfg; ErrRestart, for what cannot change; what keeps a new lane
-// from being opened; ErrClosed; or ctx's, which bounds the waiting for the disk.
+// from being opened; ErrFull, if a lane that changes does not know what is on its disk;
+// ErrClosed; or ctx's, which bounds the waiting for the disk.
 func (a *Agent) Reconfigure(ctx context.Context, cfg Config) (changed []string, err error) {
 	defer func() {
 		if err != nil {
@@ -70,11 +73,11 @@ func (a *Agent) Reconfigure(ctx context.Context, cfg Config) (changed []string, 
 	}
 	if err := a.adjust(ctx, old.Lanes, cfg.Lanes); err != nil {
 		a.undo(old.Lanes, cfg.Lanes)
-		return nil, errors.Join(err, closeAll(fresh))
+		return nil, errors.Join(err, a.takeBack(fresh))
 	}
 	set := a.set.Load()
 	for name, q := range fresh {
-		set = set.with(name, q, nil)
+		set = set.with(name, q.Lane, nil)
 	}
 	a.set.Store(set)
 	a.terms.Store(newTerms(cfg))
@@ -103,34 +106,45 @@ func (a *Agent) fixed(cfg, old *Config) error {
 }
 
 // openNew opens the lanes that are not there yet. It opens all of them or none.
-func (a *Agent) openNew(ctx context.Context, all map[string]LaneConfig) (fresh map[wire.Lane]*queue.Lane, err error) {
+func (a *Agent) openNew(ctx context.Context, all map[string]LaneConfig) (fresh map[wire.Lane]newLane, err error) {
 	set := a.set.Load()
-	there := make([]string, len(set.names))
+	names := make([]string, len(set.names))
 	for i, name := range set.names {
-		there[i] = string(name)
+		names[i] = string(name)
 	}
-	fresh = map[wire.Lane]*queue.Lane{}
+	fresh = map[wire.Lane]newLane{}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if set.has(wire.Lane(name)) {
 			continue
 		}
-		err = lanes.Check(name, there...)
+		err = lanes.Check(name, names...)
 		var q *queue.Lane
+		_, there := os.Lstat(laneDir(a.cfg.Dir, wire.Lane(name)))
 		if err == nil {
 			q, err = a.openLane(ctx, wire.Lane(name), all[name])
 		}
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("lane %s: %w", name, err), closeAll(fresh))
+			return nil, errors.Join(fmt.Errorf("lane %s: %w", name, err), a.takeBack(fresh))
 		}
-		fresh[wire.Lane(name)] = q
+		fresh[wire.Lane(name)] = newLane{q, errors.Is(there, fs.ErrNotExist)}
 	}
 	return fresh, nil
 }
 
-func closeAll(list map[wire.Lane]*queue.Lane) error {
+// newLane is a lane that was opened and that nobody has seen yet.
+type newLane struct {
+	*queue.Lane
+	made bool // with its folder
+}
+
+// takeBack closes new lanes, and takes away the folders that were made for them.
+func (a *Agent) takeBack(fresh map[wire.Lane]newLane) error {
 	var errs []error
-	for _, q := range list {
+	for name, q := range fresh {
 		errs = append(errs, q.Close())
+		if q.made {
+			errs = append(errs, os.RemoveAll(laneDir(a.cfg.Dir, name)))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -140,7 +154,9 @@ func closeAll(list map[wire.Lane]*queue.Lane) error {
 // it can.
 func (a *Agent) adjust(ctx context.Context, from, to map[string]LaneConfig) error {
 	for name, q := range a.set.Load().open {
-		if from[string(name)] == to[string(name)] {
+		was, before := from[string(name)]
+		is, now := to[string(name)]
+		if was == is && before == now {
 			continue
 		}
 		if err := q.Reconfigure(ctx, a.queueConfig(name, to[string(name)])); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fieldpost/fieldpost/wire"
@@ -52,11 +53,12 @@ type Config struct {
 type Queue struct {
 	// Static after Open, but for the settings in cfg that reconfigure names: the writer
 	// changes them, with mu held, so others read them with mu held.
-	cfg   Config
-	log   *slog.Logger
-	files *files
-	wake  chan struct{}
-	ended chan struct{} // closed when the writer has returned
+	cfg    Config
+	copied atomic.Pointer[Config]
+	log    *slog.Logger
+	files  *files
+	wake   chan struct{}
+	ended  chan struct{} // closed when the writer has returned
 
 	// Owned by the writer.
 	lock       *os.File
@@ -152,6 +154,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 		wake:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
 	}
+	q.copySettings()
 	if err := q.recover(ctx); err != nil {
 		q.files.close()
 		if q.lock != nil {

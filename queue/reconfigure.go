@@ -11,8 +11,9 @@ import (
 // treated by the old settings or by the new ones. What is on disk stays as it is; a
 // limit that is lower than what the lane holds makes it full, and drops what the new
 // policy drops with the next put or, for MaxAge, at once. Nothing is changed if an
-// error is returned that says what is wrong with cfg; the others are [ErrClosed] and
-// ctx's, with which some streams may have the settings already: call it again.
+// error is returned that says what is wrong with cfg; the others are [ErrClosed],
+// ctx's, and [ErrFull] while it is not known whether the last commit is on disk: with
+// those some streams may have the settings already.
 func (l *Lane) Reconfigure(ctx context.Context, cfg Config) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -46,8 +47,12 @@ func (q *Queue) reconfigure(ctx context.Context, to Config) error {
 		}
 	}
 	err := q.do(ctx, func(*change) (bool, error) {
+		if q.stuck != nil {
+			return false, q.blocked()
+		}
 		q.mu.Lock()
 		q.cfg.take(&to)
+		q.copySettings()
 		if soon := time.Now().Add(q.cfg.Interval); q.flushAt.After(soon) {
 			q.flushAt = soon
 		}
@@ -71,9 +76,12 @@ func (cfg *Config) take(from *Config) {
 	cfg.Overflow, cfg.Interval = from.Overflow, from.Interval
 }
 
-// policy returns the settings as they are now, for those who are not the writer.
-func (q *Queue) policy() Config {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.cfg
+// policy returns the settings as they are now, for those who are not the writer and do
+// not hold mu. They must not be changed.
+func (q *Queue) policy() *Config { return q.copied.Load() }
+
+// copySettings makes policy return what cfg has now.
+func (q *Queue) copySettings() {
+	c := q.cfg
+	q.copied.Store(&c)
 }

@@ -31,7 +31,8 @@ type copier struct {
 	to          sender
 	src         source
 	lines       *lines.Reader
-	lane, topic string
+	lane, topic string // lane: by the routes of the start, if none is named
+	named       string // the lane that the messages name, "": by the routes
 	log         *slog.Logger
 
 	mu    sync.Mutex
@@ -82,7 +83,7 @@ func newCopier(to sender, src source, lane, topic string, log *slog.Logger) *cop
 	// The limit is of a whole record: find what one without a body takes.
 	encoded, _ := wire.AppendRecord(nil, &wire.Message{Topic: topic, Time: time.Unix(1, 0)}) // the topic has been checked
 	head, _, _ := wire.NextRecord(encoded)
-	c := &copier{to: to, src: src, lane: lane, topic: topic, log: log, next: &batch{}}
+	c := &copier{to: to, src: src, lane: lane, named: lane, topic: topic, log: log, next: &batch{}}
 	c.lines = lines.NewReader(src, wire.MaxRecord-len(head))
 	c.moved.L = &c.mu
 	return c
@@ -194,7 +195,7 @@ func (c *copier) send(ctx, last context.Context) error {
 		if !ok {
 			return nil
 		}
-		list = b.messages(list[:0], c.lane, c.topic)
+		list = b.messages(list[:0], c.named, c.topic)
 		if err := c.put(ctx, last, b.first, list); err != nil {
 			return err
 		}

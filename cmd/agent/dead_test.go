@@ -60,7 +60,7 @@ func withDaemon(t *testing.T, dir string, f func(a *agent.Agent)) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- control.Serve(ctx, l, handler(a, nil), time.Second) }()
+	go func() { ended <- control.Serve(ctx, l, handler(a, nil, nil), time.Second) }()
 	f(a)
 	cancel()
 	if err := <-ended; err != nil {

@@ -35,6 +35,7 @@ var outcomes = []struct {
 	{agent.ErrInUse, "in-use", daemon.TryLater, ""},
 	{agent.ErrClosed, "closed", daemon.TryLater, ""},
 	{agent.ErrIdentity, "identity", daemon.BadConfig, ""},
+	{errConfig, "bad-config", daemon.BadConfig, ""},
 	{agent.ErrUnknownLane, "unknown-lane", daemon.BadConfig, ""},
 	{agent.ErrDropped, "dropped", daemon.No, ""},
 	{agent.ErrTooLarge, "too-large", daemon.No, ""},
@@ -47,6 +48,16 @@ var outcomes = []struct {
 	{syscall.EROFS, "read-only", daemon.No, noAccess},
 	{context.Canceled, "canceled", daemon.TryLater, ""},
 	{context.DeadlineExceeded, "timeout", daemon.TryLater, ""},
+}
+
+// passes reports whether an error may be another one the next time.
+func passes(err error) bool {
+	for _, o := range outcomes {
+		if errors.Is(err, o.err) {
+			return o.code == daemon.TryLater || o.code == daemon.Unknown
+		}
+	}
+	return false
 }
 
 // withCode gives err its exit code.

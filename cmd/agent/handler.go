@@ -25,13 +25,17 @@ func (m *message) agent() agent.Message {
 }
 
 // handler answers the commands that reach the daemon.
-func handler(a *agent.Agent, in *inputs) http.Handler {
+func handler(a *agent.Agent, in *inputs, re *reloader) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /status", control.Handle(func(context.Context, struct{}) (fullStatus, error) {
 		return fullStatus{a.Status(), in.status()}, nil
 	}))
 	mux.Handle("POST /send", control.Handle(func(ctx context.Context, m message) (struct{}, error) {
 		return struct{}{}, refusal(a.Send(ctx, m.agent()))
+	}))
+	mux.Handle("POST /reload", control.Handle(func(ctx context.Context, _ struct{}) (reloaded, error) {
+		done, err := re.reload(ctx)
+		return done, refusal(err)
 	}))
 	addLetters(mux, a)
 	addHeld(mux, a)

@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/fieldpost/fieldpost/agent"
 	"github.com/fieldpost/fieldpost/input"
@@ -24,84 +23,82 @@ type fullStatus struct {
 	Inputs []input.Status `json:"inputs,omitempty"` // besides standard input
 }
 
-// inputs are what the daemon reads besides standard input.
+// inputs are what the daemon reads besides standard input. They may change while they
+// run; see prepare.
 type inputs struct {
-	list []input.Input
-	log  *slog.Logger
+	agent *agent.Agent
+	log   *slog.Logger
+	feed  *feeder
 
-	mu     sync.Mutex
-	failed map[int]error // why an input does not run now, by place in list
+	mu   sync.Mutex
+	ctx  context.Context // of those that run; nil: none does yet
+	list []*runner
 }
 
 // newInputs makes the inputs of a configuration; none runs yet.
-func newInputs(a *agent.Agent, c config.Inputs, log *slog.Logger) (*inputs, error) {
-	in := &inputs{log: log, failed: map[int]error{}}
-	if len(c.Files) > 0 {
-		var rules []tail.Rule
-		for _, f := range c.Files {
-			rules = append(rules, tail.Rule{
-				Paths: f.Paths, Exclude: f.Exclude, Topic: f.Topic, Lane: f.Lane, FromEnd: f.FromEnd,
-				Multiline: tail.Multiline{Start: f.Start, Continue: f.Continue}, MaxLine: int(f.MaxLine), Flush: f.Flush,
-			})
-		}
-		files, err := newFiles(a, rules, log)
-		if err != nil {
-			return nil, err
-		}
-		in.list = append(in.list, files)
+func newInputs(a *agent.Agent, c config.Inputs, log *slog.Logger) *inputs {
+	in := &inputs{agent: a, log: log, feed: &feeder{agent: a, log: log}}
+	for _, what := range specs(c) {
+		in.list = append(in.list, in.runner(what))
 	}
-	if h := c.Host; h != nil {
-		in.list = append(in.list, host.New(a, host.Config{Topic: h.Topic, Lane: h.Lane, Interval: h.Interval, Only: h.Only, Logger: log}))
-	}
-	for _, x := range c.Exec {
-		in.list = append(in.list, exec.New(a, exec.Config{
-			Command: x.Command, Dir: x.Dir, Interval: x.Interval, Timeout: x.Timeout, Topic: x.Topic, Lane: x.Lane, Logger: log,
-		}))
-	}
-	return in, nil
+	return in
 }
 
-// How long an input that has failed rests before it is started again.
-const (
-	shortestRest = time.Second
-	longestRest  = time.Minute
-)
+// spec is an input as it is configured.
+type spec struct {
+	kind, key string // the same key: the same input
+	build     func(in *inputs) input.Input
+}
 
-// run runs the inputs until ctx ends, each again when it has failed.
-func (in *inputs) run(ctx context.Context) {
-	var all sync.WaitGroup
-	for i, one := range in.list {
-		all.Go(func() {
-			for rest := shortestRest; ; rest = min(2*rest, longestRest) {
-				began := time.Now()
-				err := one.Run(ctx)
-				if ctx.Err() != nil {
-					return
-				}
-				if err == nil {
-					err = errors.New("it has ended")
-				}
-				if time.Since(began) > longestRest {
-					rest = shortestRest
-				}
-				in.log.Error("an input has failed and is started again", "input", one.Status().Kind, "name", one.Status().Name, "in", rest, "err", err)
-				in.fails(i, err)
-				select {
-				case <-time.After(rest):
-					in.fails(i, nil)
-				case <-ctx.Done():
-					return
-				}
+func (in *inputs) runner(s spec) *runner { return &runner{spec: s, in: s.build(in), log: in.log} }
+
+// specs returns the inputs of a configuration, in their order.
+func specs(c config.Inputs) (list []spec) {
+	add := func(kind string, of any, build func(*inputs) input.Input) {
+		key, _ := json.Marshal(of) // it has strings and numbers only
+		list = append(list, spec{kind, kind + string(key), build})
+	}
+	if len(c.Files) > 0 {
+		add("file", c.Files, func(in *inputs) input.Input {
+			var rules []tail.Rule
+			for _, f := range c.Files {
+				rules = append(rules, tail.Rule{
+					Paths: f.Paths, Exclude: f.Exclude, Topic: f.Topic, Lane: f.Lane, FromEnd: f.FromEnd,
+					Multiline: tail.Multiline{Start: f.Start, Continue: f.Continue}, MaxLine: int(f.MaxLine), Flush: f.Flush,
+				})
 			}
+			return &files{feeder: in.feed, rules: rules, log: in.log}
 		})
 	}
-	all.Wait()
+	if h := c.Host; h != nil {
+		add("host", h, func(in *inputs) input.Input {
+			return host.New(in.agent, host.Config{Topic: h.Topic, Lane: h.Lane, Interval: h.Interval, Only: h.Only, Logger: in.log})
+		})
+	}
+	for _, x := range c.Exec {
+		add("exec", x, func(in *inputs) input.Input {
+			return exec.New(in.agent, exec.Config{
+				Command: x.Command, Dir: x.Dir, Interval: x.Interval, Timeout: x.Timeout, Topic: x.Topic, Lane: x.Lane, Logger: in.log,
+			})
+		})
+	}
+	return list
 }
 
-func (in *inputs) fails(i int, err error) {
+// run runs the inputs until ctx ends.
+func (in *inputs) run(ctx context.Context) {
 	in.mu.Lock()
+	in.ctx = ctx
+	for _, r := range in.list {
+		r.start(ctx)
+	}
+	in.mu.Unlock()
+	<-ctx.Done()
+	in.mu.Lock() // until a change that is under way is through
 	defer in.mu.Unlock()
-	in.failed[i] = err
+	for _, r := range in.list {
+		r.stop()
+	}
 }
 
 // status returns how the inputs stand. in may be nil.
@@ -109,14 +106,10 @@ func (in *inputs) status() (list []input.Status) {
 	if in == nil {
 		return nil
 	}
-	for i, one := range in.list {
-		st := one.Status()
-		in.mu.Lock()
-		if err := in.failed[i]; err != nil {
-			st.Trouble = err.Error()
-		}
-		in.mu.Unlock()
-		list = append(list, st)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, r := range in.list {
+		list = append(list, r.status())
 	}
 	return list
 }

@@ -35,6 +35,6 @@ outages and power cuts.
   agent send --dir ./pump-7 --topic pump/pressure "3.2 bar"
   agent status --dir ./pump-7`,
 	}
-	c.AddCommand(runCommand(), enrollCommand(), sendCommand(), statusCommand(), queueCommand(), validateCommand(), serviceCommand(), daemon.VersionCommand("agent"))
+	c.AddCommand(runCommand(), reloadCommand(), enrollCommand(), sendCommand(), statusCommand(), queueCommand(), validateCommand(), serviceCommand(), daemon.VersionCommand("agent"))
 	return c
 }

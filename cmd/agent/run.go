@@ -62,7 +62,9 @@ process has it 75.`,
 			if err := findCollector(&c); err != nil {
 				return err
 			}
-			r := &run{cfg: c, stay: stay, in: cmd.InOrStdin(), log: daemon.Logger(cmd.ErrOrStderr(), c.Log)}
+			r := &run{cfg: c, settings: &s, stay: stay, in: cmd.InOrStdin(), level: new(slog.LevelVar)}
+			r.level.Set(c.Log.Level)
+			r.log = daemon.LeveledLogger(cmd.ErrOrStderr(), c.Log.Format, r.level)
 			return r.run(cmd.Context())
 		},
 	}
@@ -101,10 +103,12 @@ const (
 
 // run is one run of the daemon.
 type run struct {
-	cfg  config.Agent
-	stay bool
-	in   io.Reader
-	log  *slog.Logger
+	cfg      config.Agent
+	settings *settings // for reading them again
+	stay     bool
+	in       io.Reader
+	level    *slog.LevelVar
+	log      *slog.Logger
 
 	agent  *agent.Agent
 	copier *copier
@@ -120,10 +124,8 @@ func (r *run) run(ctx context.Context) (err error) {
 	stopped := make(chan time.Time, 1) // when the signal came
 	defer context.AfterFunc(ctx, func() { stopped <- time.Now() })()
 
-	in, err := newInputs(r.agent, r.cfg.Inputs, r.log)
-	if err != nil {
-		return errors.Join(err, r.agent.Close())
-	}
+	in := newInputs(r.agent, r.cfg.Inputs, r.log)
+	re := &reloader{settings: r.settings, agent: r.agent, inputs: in, level: r.level, log: r.log, cfg: r.cfg}
 	socket, err := control.Listen(r.cfg.Dir)
 	if err != nil {
 		return errors.Join(err, r.agent.Close())
@@ -131,7 +133,7 @@ func (r *run) run(ctx context.Context) (err error) {
 	serving, cancel := context.WithCancel(ctx)
 	var server sync.WaitGroup
 	server.Go(func() {
-		if err := control.Serve(serving, socket, handler(r.agent, in), time.Second); err != nil {
+		if err := control.Serve(serving, socket, handler(r.agent, in, re), time.Second); err != nil {
 			r.log.Error("no command can reach this daemon any more; restart it", "err", err)
 		}
 	})
@@ -139,6 +141,7 @@ func (r *run) run(ctx context.Context) (err error) {
 	server.Go(func() { service.Notify(serving, r.log, func() { r.agent.Status() }) })
 
 	server.Go(func() { in.run(serving) })
+	server.Go(func() { re.onHangup(serving) })
 	if r.stay = r.stay || len(in.list) > 0; r.cfg.Inputs.NoStdin {
 		<-ctx.Done()
 	} else {
@@ -191,6 +194,7 @@ func (r *run) work(ctx context.Context) error {
 	defer src.Close()
 	topic := r.cfg.Stdin.Topic
 	r.copier = newCopier(r.agent, src, stdinLane(r.cfg), topic, r.log)
+	r.copier.named = r.cfg.Stdin.Lane
 	r.before = tombstones(r.agent, r.copier.lane)
 
 	last, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -14,19 +14,22 @@ import (
 	"github.com/fieldpost/fieldpost/internal/config"
 )
 
-// Logger returns a logger that writes to w. The format auto means colours and
+// Logger is [LeveledLogger] with a level that does not change.
+func Logger(w io.Writer, cfg config.Log) *slog.Logger { return LeveledLogger(w, cfg.Format, cfg.Level) }
+
+// LeveledLogger returns a logger that writes to w. The format auto means colours and
 // short times if w is a terminal, lines with systemd's levels if w is its journal,
 // else text.
-func Logger(w io.Writer, cfg config.Log) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: cfg.Level}
+func LeveledLogger(w io.Writer, format config.LogFormat, level slog.Leveler) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
 	f, ok := w.(*os.File)
 	switch {
-	case cfg.Format == config.LogJSON:
+	case format == config.LogJSON:
 		opts.ReplaceAttr = withUnits
 		return slog.New(slog.NewJSONHandler(w, opts))
-	case cfg.Format != config.LogText && ok && term.IsTerminal(int(f.Fd())):
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: cfg.Level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
-	case cfg.Format != config.LogText && ok && isJournal(f):
+	case format != config.LogText && ok && term.IsTerminal(int(f.Fd())):
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
+	case format != config.LogText && ok && isJournal(f):
 		return slog.New(&journalHandler{out: &lockedWriter{w: w}, opts: opts})
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
