@@ -190,7 +190,7 @@ func (s *Server) beginServing() {
 	now := time.Now()
 	for _, a := range s.agents {
 		if a.link == nil {
-			a.begin(s.cfg.Heartbeat, now)
+			a.begin(s.pace(), now)
 		}
 	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -236,7 +236,7 @@ func (s *Server) sweep(now time.Time) time.Duration {
 	var said []changed
 	var ended []*link
 	s.mu.Lock()
-	shortest := s.cfg.Heartbeat
+	shortest := s.pace()
 	for _, a := range s.agents {
 		if l := a.link; l != nil {
 			shortest = min(shortest, l.interval)

@@ -54,7 +54,7 @@ func (l *link) hello() error {
 	}
 
 	l.session = Session{h.Agent, grant.Session}
-	l.instance, l.interval = h.Instance, l.srv.cfg.Heartbeat
+	l.instance, l.interval = h.Instance, l.srv.pace()
 	if heartbeat.CheckInterval(h.Heartbeat) == nil {
 		l.interval = h.Heartbeat
 	}

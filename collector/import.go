@@ -463,7 +463,7 @@ func (s *Server) Import(ctx context.Context, from io.Reader, o ImportOptions) (I
 	defer s.mu.Unlock()
 	for i := range known {
 		if k := &known[i]; k.Agent == report.Agent && s.agents[k.Agent] == nil {
-			s.agents[k.Agent] = newAgent(k, s.cfg.Heartbeat, time.Now())
+			s.agents[k.Agent] = newAgent(k, s.pace(), time.Now())
 		}
 	}
 	return report, err

@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/fieldpost/fieldpost/heartbeat"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -31,7 +33,23 @@ type Server struct {
 	refusers     int    // links refused at the door that wait for their last frame
 	servings     int    // running calls of Serve
 	stopSweeper  func() // waits for it
+
+	interval atomic.Int64 // Config.Heartbeat, ns
 }
+
+// SetHeartbeat sets the interval for links that are welcomed from now on, as
+// Config.Heartbeat did. The error says what to set; the old one holds then. It may be
+// called at any time.
+func (s *Server) SetHeartbeat(interval time.Duration) error {
+	setDefault(&interval, heartbeat.DefaultInterval)
+	if err := heartbeat.CheckInterval(interval); err != nil {
+		return fmt.Errorf("collector: %w", err)
+	}
+	s.interval.Store(int64(interval))
+	return nil
+}
+
+func (s *Server) pace() time.Duration { return time.Duration(s.interval.Load()) }
 
 // New returns a server for cfg's store, whose agents it reads: until two
 // intervals after Serve began, none of them is called offline. New starts
@@ -42,6 +60,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, base: time.Now(), memory: budget{limit: cfg.Memory}, agents: map[wire.AgentID]*agent{}}
+	s.interval.Store(int64(cfg.Heartbeat))
 	if cfg.TLS != nil {
 		s.secure = (&protocols{given: cfg.TLS}).entry()
 	}

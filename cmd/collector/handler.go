@@ -13,7 +13,7 @@ import (
 
 // handler answers the commands that reach the daemon; listen is where it waits for
 // agents.
-func handler(srv *collector.Server, j *journal.Journal, sec *security, listen string) http.Handler {
+func handler(srv *collector.Server, j *journal.Journal, sec *security, re *reloader, listen string) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /listen", control.Handle(func(context.Context, struct{}) (string, error) { return listen, nil }))
 	mux.Handle("GET /agents", control.Handle(func(context.Context, struct{}) ([]collector.AgentStatus, error) {
@@ -30,6 +30,7 @@ func handler(srv *collector.Server, j *journal.Journal, sec *security, listen st
 	mux.Handle("POST /agents/forget", control.Handle(func(ctx context.Context, r forgetRequest) (struct{}, error) {
 		return struct{}{}, forgetAlive(ctx, srv, j, sec, &r)
 	}))
+	mux.Handle("POST /reload", control.Handle(func(context.Context, struct{}) (reloaded, error) { return re.reload() }))
 	addImport(mux, srv)
 	return mux
 }

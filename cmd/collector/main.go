@@ -41,7 +41,7 @@ knows which of them are alive. It also reads what is stored.
   collector backup /backup/today
   collector import /media/stick/pump-7.carry`,
 	}
-	c.AddCommand(runCommand(), tokenCommand(), agentsCommand(), tailCommand(), exportCommand(), auditCommand(), verifyCommand(), repairCommand(), backupCommand(), importCommand(), serviceCommand(),
+	c.AddCommand(runCommand(), reloadCommand(), tokenCommand(), agentsCommand(), tailCommand(), exportCommand(), auditCommand(), verifyCommand(), repairCommand(), backupCommand(), importCommand(), serviceCommand(),
 		validateCommand(), daemon.VersionCommand("collector"))
 	c.AddCommand(demo.Commands()...)
 	return c

@@ -50,7 +50,9 @@ If another collector has the folder the exit code is 75.`,
 			if err := daemon.ActAsOwner(c.Dir); err != nil {
 				return err
 			}
-			return run(cmd.Context(), c, daemon.Logger(cmd.ErrOrStderr(), c.Log))
+			level := new(slog.LevelVar)
+			level.Set(c.Log.Level)
+			return run(cmd.Context(), &s, c, level, daemon.LeveledLogger(cmd.ErrOrStderr(), c.Log.Format, level))
 		},
 	}
 	s.addFile(c.Flags())
@@ -58,8 +60,9 @@ If another collector has the folder the exit code is 75.`,
 	return c
 }
 
-// run is the daemon, until ctx ends or something it needs fails.
-func run(ctx context.Context, c config.Collector, log *slog.Logger) (err error) {
+// run is the daemon, until ctx ends or something it needs fails. level is log's; s reads
+// the settings again.
+func run(ctx context.Context, s *settings, c config.Collector, level *slog.LevelVar, log *slog.Logger) (err error) {
 	j, err := journal.Open(journal.Options{Dir: c.Dir, Logger: log, Replaces: c.Replaces.Stores, ReplacesAny: c.Replaces.Any,
 		MaxAge: c.Retention.Age, MaxBytes: int64(c.Retention.Size),
 		MaxAgents: c.Limits.Agents, MaxStreams: c.Limits.Streams})
@@ -84,9 +87,11 @@ func run(ctx context.Context, c config.Collector, log *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
+	re := &reloader{settings: s, server: srv, journal: j, level: level, log: log, cfg: c}
 	services := []func(context.Context) error{
 		func(ctx context.Context) error { return srv.Serve(ctx, agents) },
 		sec.watch,
+		re.onHangup,
 	}
 	closers := []net.Listener{agents}
 	defer func() {
@@ -100,7 +105,7 @@ func run(ctx context.Context, c config.Collector, log *slog.Logger) (err error) 
 	}
 	closers = append(closers, socket)
 	services = append(services, func(ctx context.Context) error {
-		return control.Serve(ctx, socket, handler(srv, j, sec, agents.Addr().String()), time.Second)
+		return control.Serve(ctx, socket, handler(srv, j, sec, re, agents.Addr().String()), time.Second)
 	})
 	address := config.Off
 	services = append(services, func(ctx context.Context) error {

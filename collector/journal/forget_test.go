@@ -236,4 +236,3 @@ func TestLimitOfAnnouncements(t *testing.T) {
 		t.Errorf("ten times %d incarnations: %v", wire.MaxHelloBounds, refused)
 	}
 }
-

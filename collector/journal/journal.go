@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fieldpost/fieldpost/internal/durable"
@@ -57,6 +58,8 @@ type Options struct {
 	MaxAgents  int // agents that are known, forgotten ones not counted
 	MaxStreams int // of one agent; each restored folder and each fork makes one
 
+	wholeSegment int64 // SegmentSize without retention by size
+
 	disk disk          // nil: the real one
 	ride time.Duration // 0: rideDelay
 }
@@ -83,16 +86,17 @@ type Stats struct {
 // concurrently.
 type Journal struct {
 	// Set by Open.
-	opts     Options
-	log      *slog.Logger
-	disk     disk
-	identity identityFile
-	seed     uint32
-	reader   *Reader
-	dir      os.FileInfo   // the folder's
-	wake     chan struct{} // something waits
-	stop     chan struct{} // closed by Close
-	done     chan struct{} // closed by the writer when it has ended
+	opts      Options
+	log       *slog.Logger
+	disk      disk
+	identity  identityFile
+	seed      uint32
+	reader    *Reader
+	dir       os.FileInfo               // the folder's
+	wake      chan struct{}             // something waits
+	retention atomic.Pointer[retention] // set, and not yet taken by the writer
+	stop      chan struct{}             // closed by Close
+	done      chan struct{}             // closed by the writer when it has ended
 
 	// Owned by the writer.
 	file     file      // of the newest segment; nil: it is full of doubt, the next commit makes a new one
@@ -137,14 +141,11 @@ func Open(o Options) (*Journal, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.MaxAge < 0 || o.MaxBytes < 0 {
-		return nil, fmt.Errorf("open the journal in %s: retention of %s and %d bytes: set 0 to keep everything, else what to keep", o.Dir, o.MaxAge, o.MaxBytes)
+	if err := (retention{o.MaxAge, o.MaxBytes}).check(); err != nil {
+		return nil, fmt.Errorf("open the journal in %s: %w", o.Dir, err)
 	}
 	if o.SegmentSize <= 0 {
 		o.SegmentSize = defaultSegmentSize
-	}
-	if o.MaxBytes > 0 {
-		o.SegmentSize = min(o.SegmentSize, max(o.MaxBytes/8, 1<<20))
 	}
 	if o.MaxAgents <= 0 {
 		o.MaxAgents = DefaultMaxAgents
@@ -152,6 +153,8 @@ func Open(o Options) (*Journal, error) {
 	if o.MaxStreams <= 0 {
 		o.MaxStreams = DefaultMaxStreams
 	}
+	o.wholeSegment = o.SegmentSize
+	o.SegmentSize = o.segmentSize()
 	if o.ride <= 0 {
 		o.ride = rideDelay
 	}

@@ -14,6 +14,58 @@ const (
 	keepNext  = 50 * time.Millisecond // until the next file goes: commits come between
 )
 
+// retention is what is kept; see [Options].
+type retention struct {
+	age  time.Duration
+	size int64
+}
+
+// check reports what is wrong with it.
+func (r retention) check() error {
+	if r.age < 0 || r.size < 0 {
+		return fmt.Errorf("retention of %s and %d bytes: set 0 to keep everything, else what to keep", r.age, r.size)
+	}
+	return nil
+}
+
+// SetRetention sets what the journal keeps from now on; see [Options]. What an earlier
+// setting has removed does not come back. It may be called at any time.
+func (j *Journal) SetRetention(age time.Duration, size int64) error {
+	r := retention{age, size}
+	if err := r.check(); err != nil {
+		return fmt.Errorf("journal in %s: %w", j.opts.Dir, err)
+	}
+	j.retention.Store(&r)
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// settle takes what SetRetention has set. The writer calls it.
+func (j *Journal) settle() {
+	r := j.retention.Swap(nil)
+	if r == nil {
+		return
+	}
+	j.mu.Lock()
+	j.opts.MaxAge, j.opts.MaxBytes = r.age, r.size
+	j.opts.SegmentSize = j.opts.segmentSize()
+	j.mu.Unlock()
+	j.makeNote()
+	j.look = time.Time{}
+}
+
+// segmentSize is the size at which a new segment is begun: small enough for what is
+// kept to be removed in parts.
+func (o *Options) segmentSize() int64 {
+	if o.MaxBytes > 0 {
+		return min(o.wholeSegment, max(o.MaxBytes/8, 1<<20))
+	}
+	return o.wholeSegment
+}
+
 // retains reports whether anything is ever removed from this journal.
 func (j *Journal) retains() bool {
 	return j.opts.MaxAge > 0 || j.opts.MaxBytes > 0 || j.removed.ordinal > 0
@@ -23,6 +75,7 @@ func (j *Journal) retains() bool {
 // to, and returns how long until it is the next time; 0: never. The writer calls
 // it between commits; at most one file goes in a call.
 func (j *Journal) keep(now time.Time) time.Duration {
+	j.settle()
 	if !j.retains() {
 		return 0
 	}

@@ -171,3 +171,48 @@ func TestReloadRefuses(t *testing.T) {
 		t.Errorf("without a daemon: code %d, %s", code, said)
 	}
 }
+
+// The collector takes retention, heartbeat and log level while it runs, and no link
+// ends; what needs a restart is refused.
+func TestCollectorReload(t *testing.T) {
+	s := newSite(t, "")
+	s.agentConfig = "lanes: {default: {}}\n"
+	s.startCollector()
+	s.startAgent()
+	path := filepath.Join(filepath.Dir(s.agentDir), "collector.yaml")
+	base := "heartbeat: {interval: 300ms}\ninsecure_plaintext: true\n"
+	reload := func(text string) (int, string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, code, err := output(s.env, s.b.collector, "reload", "--config", path, "--dir", s.collectorDir)
+		if err != nil {
+			out = append(out, err.Error()...)
+		}
+		return code, string(out)
+	}
+	s.eventually("there is a link", func() bool { st, err := s.liveStatus(); return err == nil && st.Link.State == "connected" })
+	if code, said := reload(base + "retention: {age: 2m}\nlog: {level: debug}\n"); code != 0 || said != "another retention\nanother log level\n" {
+		t.Errorf("code %d, %q", code, said)
+	}
+	for text, want := range map[string]string{
+		base + "tls: {certificate_life: 24h}\n":       "insecure_plaintext",
+		base + "listen: 127.0.0.1:1\nreplaces: any\n": "replaces: it takes a restart", // --listen wins over the key
+		base + "retention: {age: 2}\n":                "collector.yaml:3:",
+	} {
+		if code, said := reload(text); code != 78 || !strings.Contains(said, want) {
+			t.Errorf("code %d, want 78 and %q: %s", code, want, said)
+		}
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(base, "300ms", "400ms", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.collector.signal(syscall.SIGHUP)
+	s.eventually("SIGHUP is obeyed", func() bool { return strings.Contains(s.collector.said.all(), "another heartbeat") })
+	if now, err := s.liveStatus(); err != nil || now.Link.State != "connected" {
+		t.Errorf("the link ended: %+v, %v", now, err)
+	}
+	if strings.Contains(s.collector.said.all(), "goodbye") {
+		t.Error("the link ended")
+	}
+}

@@ -31,7 +31,9 @@ func (d *Daemon) Unit() string {
 		words = append(words, quote(a))
 	}
 	// Restarts: at once, but not for ever in a tight loop; and not at all where the
-	// configuration is wrong or the folder another's (78), which no restart mends.
+	// configuration is wrong or the folder another's (78), which no restart mends. A reload
+	// asks the daemon and ends when that has answered, so systemctl tells what is wrong; the
+	// daemon tells systemd of it as well, for whoever sends it SIGHUP.
 	return fmt.Sprintf(`[Unit]
 Description=%[1]s
 Documentation=file:///usr/share/doc/fieldpost/OPERATIONS.md
@@ -43,6 +45,7 @@ StartLimitBurst=60
 Type=notify
 NotifyAccess=main
 ExecStart=%[2]s
+ExecReload=%[9]s
 Restart=always
 RestartSec=500ms
 RestartPreventExitStatus=78
@@ -91,7 +94,8 @@ SystemCallErrorNumber=EPERM
 
 [Install]
 WantedBy=multi-user.target
-`, d.Description, strings.Join(words, " "), int(watchdog.Seconds()), d.User, strings.TrimPrefix(d.Data, "/var/lib/"), quote(d.Data), d.MemoryMax, d.Files)
+`, d.Description, strings.Join(words, " "), int(watchdog.Seconds()), d.User, strings.TrimPrefix(d.Data, "/var/lib/"), quote(d.Data), d.MemoryMax, d.Files,
+		quote(d.Program)+" reload --config "+quote(d.Config))
 }
 
 // quote writes one word of a unit's command line (systemd.service(5), "Command
