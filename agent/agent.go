@@ -113,6 +113,9 @@ func Open(ctx context.Context, cfg Config) (_ *Agent, err error) {
 	if a.id, err = claim(cfg.Dir, wire.AgentID(cfg.ID), cfg.Logger); err != nil {
 		return nil, err
 	}
+	if err = raiseFormat(cfg.Dir); err != nil {
+		return nil, err
+	}
 	host, _ := os.Hostname() // for people only
 	if len(cfg.Collectors) > 0 {
 		var secure func(string) (*tls.Config, error)

@@ -128,8 +128,8 @@ func TestAFolderInUseIsRefused(t *testing.T) {
 func TestAFolderThatIsNoQueueIsRefusedAndLeftAlone(t *testing.T) {
 	cases := map[string]func(dir string) error{
 		"identity is garbage": func(dir string) error { return os.WriteFile(filepath.Join(dir, identityFile), []byte("{{"), 0o600) },
-		"identity of a later format": func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, identityFile), []byte(`{"format":9,"agent":"a"}`), 0o600)
+		"identity without a format": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, identityFile), []byte(`{"agent":"a"}`), 0o600)
 		},
 		"identity with a bad name": func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, identityFile), []byte(`{"format":1,"agent":"../a"}`), 0o600)

@@ -38,8 +38,6 @@ type identity struct {
 	Agent  wire.AgentID `json:"agent"`
 }
 
-const folderFormat = 1
-
 // lock takes the folder for this process. The caller unlocks it.
 func lock(dir string) (*flock.Flock, error) {
 	l := flock.New(filepath.Join(dir, lockFile), flock.SetPermissions(0o600))
@@ -53,26 +51,44 @@ func lock(dir string) (*flock.Flock, error) {
 	return l, nil
 }
 
-// readIdentity returns whose folder dir is; an error that is fs.ErrNotExist if
-// it is nobody's.
-func readIdentity(dir string) (wire.AgentID, error) {
+// readFolder returns what agent.json says; an error that is fs.ErrNotExist if there is
+// none, and ErrNewer if a later version has written the folder.
+func readFolder(dir string) (identity, error) {
 	path := filepath.Join(dir, identityFile)
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return "", err
+		return identity{}, err
 	}
 	var id identity
 	d := json.NewDecoder(bytes.NewReader(b))
 	if err := d.Decode(&id); err != nil {
-		return "", fmt.Errorf("%s: %w: %w", path, ErrNotAQueue, err)
+		return identity{}, fmt.Errorf("%s: %w: %w", path, ErrNotAQueue, err)
 	}
-	if id.Format != folderFormat {
-		return "", fmt.Errorf("%s: %w: format %d, this version reads %d", path, ErrNotAQueue, id.Format, folderFormat)
+	switch {
+	case id.Format > FolderFormat:
+		return identity{}, fmt.Errorf("%s: %w: it is of format %d, and this version knows formats up to %d; install the later version again", dir, ErrNewer, id.Format, FolderFormat)
+	case id.Format < 1:
+		return identity{}, fmt.Errorf("%s: %w: it has no format", path, ErrNotAQueue)
+	case id.Agent == "":
+		return identity{}, fmt.Errorf("%s: %w: it names no agent", path, ErrNotAQueue)
 	}
-	if id.Agent == "" {
-		return "", fmt.Errorf("%s: %w: it names no agent", path, ErrNotAQueue)
+	return id, nil
+}
+
+// readIdentity returns whose folder dir is, with the errors of readFolder.
+func readIdentity(dir string) (wire.AgentID, error) {
+	id, err := readFolder(dir)
+	return id.Agent, err
+}
+
+// raiseFormat makes the folder one of this version's format, before anything else is
+// written there. The caller has the lock.
+func raiseFormat(dir string) error {
+	id, err := readFolder(dir)
+	if err != nil || id.Format == FolderFormat {
+		return err
 	}
-	return id.Agent, nil
+	return writeIdentity(dir, id.Agent)
 }
 
 // claim returns the folder's agent id. A folder without one gets want, or the
@@ -80,7 +96,7 @@ func readIdentity(dir string) (wire.AgentID, error) {
 // If its file is missing or damaged, the lanes tell whose they are.
 func claim(dir string, want wire.AgentID, log *slog.Logger) (wire.AgentID, error) {
 	have, err := readIdentity(dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNewer) {
 		if owner, ok := ownerOfLanes(dir); ok && (want == "" || want == owner) && restore(dir, owner) == nil {
 			log.Error("the file that says whose folder it is was missing or damaged; the lanes say it, and it is written again", "file", filepath.Join(dir, identityFile), "id", owner, "err", err)
 			have, err = owner, nil
@@ -99,7 +115,7 @@ func claim(dir string, want wire.AgentID, log *slog.Logger) (wire.AgentID, error
 	if lanes, err := lanesOnDisk(dir); err != nil {
 		return "", err
 	} else if len(lanes) > 0 {
-		return "", fmt.Errorf(`%s: %w: it has lanes but no %s; restore that file, which has {"format":1,"agent":"ID"}`, dir, ErrNotAQueue, identityFile)
+		return "", fmt.Errorf(`%s: %w: it has lanes but no %s; restore that file, which has {"format":%d,"agent":"ID"}`, dir, ErrNotAQueue, identityFile, FolderFormat)
 	}
 	if want == "" {
 		if want, err = hostID(); err != nil {
@@ -110,7 +126,7 @@ func claim(dir string, want wire.AgentID, log *slog.Logger) (wire.AgentID, error
 }
 
 func writeIdentity(dir string, id wire.AgentID) error {
-	b, err := json.Marshal(identity{folderFormat, id})
+	b, err := json.Marshal(identity{FolderFormat, id})
 	if err != nil {
 		return err
 	}

@@ -79,6 +79,9 @@ func ReadLanes(dir string) (id string, lanes []string, err error) {
 		return "", nil, fmt.Errorf("agent: %w", err)
 	}
 	whose, err := readIdentity(dir)
+	if errors.Is(err, ErrNewer) {
+		return "", nil, fmt.Errorf("agent: %w", err)
+	}
 	if err != nil && len(found) == 0 {
 		return "", nil, fmt.Errorf("agent: %s: no agent's folder: %w", dir, err)
 	}

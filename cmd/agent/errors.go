@@ -34,6 +34,7 @@ var outcomes = []struct {
 	{errQuota, "quota", daemon.TryLater, ""},
 	{agent.ErrInUse, "in-use", daemon.TryLater, ""},
 	{agent.ErrClosed, "closed", daemon.TryLater, ""},
+	{agent.ErrNewer, "newer", daemon.BadConfig, ""},
 	{agent.ErrIdentity, "identity", daemon.BadConfig, ""},
 	{errConfig, "bad-config", daemon.BadConfig, ""},
 	{agent.ErrUnknownLane, "unknown-lane", daemon.BadConfig, ""},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fieldpost/fieldpost/agent"
 	"github.com/fieldpost/fieldpost/internal/daemon"
 )
 
@@ -35,6 +36,6 @@ outages and power cuts.
   agent send --dir ./pump-7 --topic pump/pressure "3.2 bar"
   agent status --dir ./pump-7`,
 	}
-	c.AddCommand(runCommand(), reloadCommand(), enrollCommand(), sendCommand(), statusCommand(), queueCommand(), validateCommand(), serviceCommand(), daemon.VersionCommand("agent"))
+	c.AddCommand(runCommand(), reloadCommand(), enrollCommand(), sendCommand(), statusCommand(), queueCommand(), validateCommand(), serviceCommand(), daemon.VersionCommand("agent", agent.FolderFormat))
 	return c
 }

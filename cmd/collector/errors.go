@@ -15,6 +15,8 @@ func withCode(err error) error {
 	switch {
 	case errors.Is(err, journal.ErrLocked):
 		return daemon.WithCode(daemon.TryLater, fmt.Errorf("%w; stop that collector or use another --dir", err))
+	case errors.Is(err, journal.ErrNewer):
+		return daemon.WithCode(daemon.BadConfig, err)
 	case errors.Is(err, journal.ErrRemoved):
 		return daemon.WithCode(daemon.TryLater, err)
 	case errors.Is(err, journal.ErrNone):

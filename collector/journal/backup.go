@@ -131,7 +131,7 @@ func (b *backup) copy() error {
 		}
 	}
 	f := b.reader.identity
-	f.Format = formatVersion
+	f.Format = FolderFormat
 	return writeIdentity(osDisk{}, b.to, &f)
 }
 

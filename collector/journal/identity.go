@@ -14,9 +14,12 @@ import (
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-// formatVersion is what this program writes. Older versions are read, and become
-// this one when a collector opens the folder.
-const formatVersion = 3
+// FolderFormat is the format of the folders that this version writes, and the latest
+// that it reads. Older ones are read, and become this one when a collector opens the
+// folder. Whatever in a folder an older version could not read raises it: so one
+// number in one small file, store.json, says who may open the folder, and a package
+// asks it before it replaces a newer program.
+const FolderFormat = 3 + later
 
 // identityFile is the content of store.json.
 type identityFile struct {
@@ -42,8 +45,9 @@ func (f *identityFile) identity() collector.Identity {
 // errIdentity marks a store.json that says nothing.
 var errIdentity = errors.New("the store's identity is damaged")
 
-// errFormat marks a folder of a later version.
-var errFormat = errors.New("the journal is of a later version")
+// ErrNewer means that a later version has written the folder. Nothing in it is
+// touched.
+var ErrNewer = errors.New("the journal is of a later version")
 
 // idOf returns the store id that most of a folder's segments have, false if there
 // is none.
@@ -76,8 +80,8 @@ func readIdentity(dir string) (f identityFile, err error) {
 		return f, fmt.Errorf("%w: %s: %w", errIdentity, path, err)
 	}
 	switch {
-	case f.Format > formatVersion:
-		return f, fmt.Errorf("%w: %s: format %d, this program knows formats up to %d: use the program that wrote it; if none did, the file is damaged: restore it from a backup, or delete it", errFormat, path, f.Format, formatVersion)
+	case f.Format > FolderFormat:
+		return f, fmt.Errorf("%w: %s: format %d, this program knows formats up to %d: use the program that wrote it; if none did, the file is damaged: restore it from a backup, or delete it", ErrNewer, path, f.Format, FolderFormat)
 	case f.Store.IsZero() || f.Format < 1:
 		return f, fmt.Errorf("%w: %s has no store id or no format", errIdentity, path)
 	case f.Checksum != f.sum() && (f.Checksum != "" || f.Format > 1):
@@ -105,7 +109,7 @@ func openIdentity(o *Options, d disk, ordinals []uint64) (identityFile, error) {
 			}
 		}
 		changed = true
-		f = identityFile{Format: formatVersion, Store: wire.StoreID{ID: wire.NewID()}, Created: time.Now().UTC().Truncate(time.Second)}
+		f = identityFile{Format: FolderFormat, Store: wire.StoreID{ID: wire.NewID()}, Created: time.Now().UTC().Truncate(time.Second)}
 		if known {
 			f.Store = id
 			o.Logger.Warn("the store's identity was lost and is taken from its segments; what it replaces is not known any more: if it replaced other stores, say --replaces again",
@@ -114,8 +118,8 @@ func openIdentity(o *Options, d disk, ordinals []uint64) (identityFile, error) {
 	case err != nil:
 		return f, err
 	}
-	if f.Format != formatVersion {
-		f.Format, changed = formatVersion, true
+	if f.Format != FolderFormat {
+		f.Format, changed = FolderFormat, true
 	}
 	for _, id := range o.Replaces {
 		if !slices.Contains(f.Replaces, id) && id != f.Store {

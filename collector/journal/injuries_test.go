@@ -399,7 +399,7 @@ func injure(t *testing.T, s uint64, sum *tallyOf) {
 	dir := copyDir(t, l.dir)
 	j, err := Open(Options{Dir: dir, Logger: quiet, SegmentSize: 4 << 10, disk: fastDisk{}})
 	switch {
-	case errors.Is(err, ErrMemory), errors.Is(err, errIdentity), errors.Is(err, errFormat):
+	case errors.Is(err, ErrMemory), errors.Is(err, errIdentity), errors.Is(err, ErrNewer):
 		sum.memory++
 	case err != nil:
 		t.Errorf("open: %v", err)
@@ -417,7 +417,7 @@ func injure(t *testing.T, s uint64, sum *tallyOf) {
 	ctx := context.Background()
 	plan, err := Repair(ctx, dir, false)
 	if err != nil {
-		if errors.Is(err, errIdentity) || errors.Is(err, ErrNone) || errors.Is(err, errFormat) {
+		if errors.Is(err, errIdentity) || errors.Is(err, ErrNone) || errors.Is(err, ErrNewer) {
 			return
 		}
 		t.Errorf("repair, dry: %v", err)

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +18,43 @@ import (
 	"github.com/fieldpost/fieldpost/collector/ledger"
 	"github.com/fieldpost/fieldpost/wire"
 )
+
+// A folder that a later version has written is refused, and nothing in it is touched.
+func TestALaterFormatIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	j := openTest(t, Options{Dir: dir})
+	must(t, newClient("pump-7").sendAgain(j))
+	must(t, j.Close())
+	later := []byte(fmt.Sprintf(`{"format":%d,"what":"this version does not know"}`, FolderFormat+1))
+	must(t, os.WriteFile(filepath.Join(dir, identityName), later, 0o600))
+	before := contents(t, dir)
+	if j, err := Open(Options{Dir: dir}); !errors.Is(err, ErrNewer) {
+		if err == nil {
+			j.Close()
+		}
+		t.Errorf("opened: %v", err)
+	}
+	if after := contents(t, dir); !maps.Equal(before, after) {
+		t.Errorf("the folder was\n%q\nand is\n%q", before, after)
+	}
+}
+
+// contents returns the files of a folder with what they hold.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	list, err := os.ReadDir(dir)
+	must(t, err)
+	for _, e := range list {
+		if e.Name() == "lock" || e.IsDir() {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		must(t, err)
+		files[e.Name()] = string(b)
+	}
+	return files
+}
 
 // TestVersion1 opens a folder that the first version of the format wrote, and goes
 // on with it.
@@ -24,7 +65,7 @@ func TestVersion1(t *testing.T) {
 		t.Fatalf("before it is opened: %s", r.String())
 	}
 	j := openTest(t, Options{Dir: dir})
-	if f, err := readIdentity(dir); err != nil || f.Format != formatVersion {
+	if f, err := readIdentity(dir); err != nil || f.Format != FolderFormat {
 		t.Errorf("store.json has format %d, %v", f.Format, err)
 	}
 	if s := j.agent("pump-7").Streams(); len(s) != 1 || s[0].W != 8 {

@@ -167,7 +167,7 @@ func (p *repair) know(ordinals []uint64) (err error) {
 		return fmt.Errorf("%w: %w; the segments do not tell which store this is: restore store.json from a backup", errIdentity, err)
 	}
 	p.step(identityName, "it is lost or damaged: the store's id is taken from its segments, what it replaces is not known any more")
-	p.identity = identityFile{Format: formatVersion, Store: id, Created: time.Now().UTC().Truncate(time.Second)}
+	p.identity = identityFile{Format: FolderFormat, Store: id, Created: time.Now().UTC().Truncate(time.Second)}
 	if !p.do {
 		return nil
 	}
@@ -242,7 +242,7 @@ func (p *repair) anew() error {
 		return err
 	}
 	// From here on the segments are another store's, whatever happens.
-	f := identityFile{Format: formatVersion, Store: p.found.NewStore, Created: time.Now().UTC().Truncate(time.Second),
+	f := identityFile{Format: FolderFormat, Store: p.found.NewStore, Created: time.Now().UTC().Truncate(time.Second),
 		Replaces: append([]wire.StoreID{p.identity.Store}, p.identity.Replaces...), ReplacesAny: p.identity.ReplacesAny}
 	if err := writeIdentity(osDisk{}, p.dir, &f); err != nil {
 		return err

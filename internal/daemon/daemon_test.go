@@ -52,7 +52,7 @@ func program(t *testing.T, run func(*cobra.Command) error) *cobra.Command {
 		log.Over(&cfg)
 		t.Logf("%+v", cfg)
 	}
-	root.AddCommand(do, VersionCommand("program"))
+	root.AddCommand(do, VersionCommand("program", 1))
 	return root
 }
 

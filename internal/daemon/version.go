@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -36,15 +37,27 @@ func Version() string {
 	return "devel" + commit + dirty
 }
 
-// VersionCommand returns the command that prints the version of program.
-func VersionCommand(program string) *cobra.Command {
-	return &cobra.Command{
+// VersionCommand returns the command that prints the version of program, which
+// reads and writes data folders up to a format.
+func VersionCommand(program string, format int) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Long: `Prints the version, that of Go, and the platform.
+
+--json prints one object: program, version, go, os, arch, and format: that of the
+folder it writes, and the latest that it reads. A folder of a later format is refused.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"program": program, "version": Version(),
+					"go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH, "format": format})
+			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "fieldpost %s %s %s %s/%s\n", program, Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
 }
