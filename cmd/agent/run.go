@@ -38,7 +38,8 @@ commands. With them it stays until it is stopped, and reads standard input only 
 that is one of them.
 
 The link is encrypted with the certificate that "agent enroll" has got for the folder,
-or with files (tls: in the configuration). Until there is one, messages are kept.
+or with files (tls: in the configuration). Until there is one, messages are kept; if
+there is no collector either, --stay waits for the enrolment and takes none yet.
 
 On SIGTERM or Ctrl-C what was read is put on disk and the agent says goodbye. The
 exit code is then 0 with --stay, and 75 for a copy that was interrupted; what was
@@ -59,7 +60,15 @@ process has it 75.`,
 			if err := daemon.ActAsOwner(c.Dir); err != nil {
 				return err
 			}
-			if err := findCollector(&c); err != nil {
+			if stay {
+				err = awaitCollector(cmd.Context(), &c, daemon.Logger(cmd.ErrOrStderr(), c.Log))
+			} else {
+				err = findCollector(&c)
+			}
+			switch {
+			case cmd.Context().Err() != nil && stay: // it was stopped while it waited
+				return nil
+			case err != nil:
 				return err
 			}
 			r := &run{cfg: c, settings: &s, stay: stay, in: cmd.InOrStdin(), level: new(slog.LevelVar)}
@@ -92,8 +101,10 @@ func findCollector(c *config.Agent) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return daemon.WithCode(daemon.Usage, errors.New("no collector: enrol at one (agent enroll --help), name one with --collector HOST:PORT, or under collectors in the configuration"))
+	return daemon.WithCode(daemon.Usage, errNoCollector)
 }
+
+var errNoCollector = errors.New("no collector: enrol at one (agent enroll --help), name one with --collector HOST:PORT, or under collectors in the configuration")
 
 // A shutdown is to end within five seconds of the signal.
 const (

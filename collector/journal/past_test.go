@@ -95,7 +95,7 @@ func TestVersion2(t *testing.T) {
 		t.Fatalf("before it is opened: %s", r.String())
 	}
 	j := openTest(t, Options{Dir: dir, SegmentSize: 1})
-	if f, err := readIdentity(dir); err != nil || f.Format != formatVersion {
+	if f, err := readIdentity(dir); err != nil || f.Format != FolderFormat {
 		t.Errorf("store.json has format %d, %v", f.Format, err)
 	}
 	must(t, newClient("pump-8").sendAgain(j))

@@ -6,11 +6,15 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 )
+
+// prefix is what a package puts before a program's name.
+const prefix = "fieldpost-"
 
 // Main runs root with the process's arguments and returns the exit code. The
 // command's context ends with the first SIGINT or SIGTERM; the second one kills
@@ -19,6 +23,9 @@ func Main(root *cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
+	if name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe"); strings.HasPrefix(name, prefix) {
+		root.Use = name // so that help and completion name the program as it is installed
+	}
 	return int(Run(ctx, root, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -42,7 +49,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 		return Usage
 	}
 	// A library's errors begin with its own name, which may be the program's.
-	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), strings.TrimPrefix(err.Error(), root.Name()+": "))
+	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), strings.TrimPrefix(err.Error(), strings.TrimPrefix(root.Name(), prefix)+": "))
 	return CodeOf(err)
 }
 

@@ -30,6 +30,7 @@ with a watchdog; under OpenRC, SysV, launchd and Windows with what those offer.
 It runs under the account %[2]s. Its configuration is %[3]s, its data
 %[4]s.`, s.Daemon.Name, s.Daemon.User, s.Daemon.Config, s.Daemon.Data),
 	}
+	c.AddCommand(packageCommands(s.Daemon)...)
 	c.AddCommand(installCommand(s), uninstallCommand(s.Daemon), statusCommand(s.Daemon),
 		steerCommand(s.Daemon, "start", "Start the service", (*Manager).Start),
 		steerCommand(s.Daemon, "stop", "Stop the service", (*Manager).Stop),
@@ -39,6 +40,7 @@ It runs under the account %[2]s. Its configuration is %[3]s, its data
 
 func installCommand(s Setup) *cobra.Command {
 	var dry, unit bool
+	var program string
 	c := &cobra.Command{
 		Use:   "install",
 		Short: "Make the account, the folders, the configuration and the service",
@@ -51,7 +53,9 @@ It exits 0 once all is as it should be, 1 if something could not be done.`, s.Da
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if unit {
-				_, err := fmt.Fprint(cmd.OutOrStdout(), s.Daemon.Unit())
+				d := s.Daemon
+				d.Program = program
+				_, err := fmt.Fprint(cmd.OutOrStdout(), d.Unit())
 				return err
 			}
 			config, err := s.Config()
@@ -73,6 +77,7 @@ It exits 0 once all is as it should be, 1 if something could not be done.`, s.Da
 	c.Flags().BoolVar(&dry, "dry-run", false, "only say what would be done")
 	if runtime.GOOS == "linux" {
 		c.Flags().BoolVar(&unit, "print-unit", false, "print the systemd unit and do nothing")
+		c.Flags().StringVar(&program, "program", s.Daemon.Program, "`path` that --print-unit says the program has")
 	}
 	return c
 }

@@ -66,6 +66,9 @@ func (m *Manager) Install(w io.Writer, config []byte, dry bool) error {
 
 // register is the step that tells the service system of the daemon.
 func (m *Manager) register() step {
+	if m.packaged() {
+		return m.enable()
+	}
 	s := step{what: fmt.Sprintf("register the service %s (%s)", m.d.Name, m.service.Platform()), do: m.service.Install}
 	if !m.systemd {
 		s.done = m.installed
@@ -101,6 +104,9 @@ func (m *Manager) register() step {
 func (m *Manager) Uninstall(w io.Writer, purge, dry bool) error {
 	if err := privileged(); err != nil && !dry {
 		return err
+	}
+	if m.packaged() {
+		return fmt.Errorf("%[1]s belongs to the package %[1]s: remove that (apt remove, dnf remove, apk del); the data stays, apt purge removes it too", m.d.Name)
 	}
 	gone := func() (bool, error) {
 		there, err := m.installed()

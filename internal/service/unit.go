@@ -36,7 +36,7 @@ func (d *Daemon) Unit() string {
 	// daemon tells systemd of it as well, for whoever sends it SIGHUP.
 	return fmt.Sprintf(`[Unit]
 Description=%[1]s
-Documentation=file:///usr/share/doc/fieldpost/OPERATIONS.md
+Documentation=file:///usr/share/doc/%[10]s/OPERATIONS.md
 After=network.target
 StartLimitIntervalSec=300
 StartLimitBurst=60
@@ -95,7 +95,7 @@ SystemCallErrorNumber=EPERM
 [Install]
 WantedBy=multi-user.target
 `, d.Description, strings.Join(words, " "), int(watchdog.Seconds()), d.User, strings.TrimPrefix(d.Data, "/var/lib/"), quote(d.Data), d.MemoryMax, d.Files,
-		quote(d.Program)+" reload --config "+quote(d.Config))
+		quote(d.Program)+" reload --config "+quote(d.Config), d.Name)
 }
 
 // quote writes one word of a unit's command line (systemd.service(5), "Command
