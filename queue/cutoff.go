@@ -49,6 +49,12 @@ func (r *recovery) salvage(seg segment, gaps bool) error {
 	}
 	s := &r.change.state
 	base := s.next
+	var others asides
+	if gaps {
+		if err := others.look(r.dir, r.lane, s.next); err != nil {
+			return err
+		}
+	}
 	for _, e := range found {
 		if e.last < s.next {
 			continue
@@ -72,21 +78,12 @@ func (r *recovery) salvage(seg segment, gaps bool) error {
 			break
 		}
 		if p.First > s.next {
-			if len(s.history) == 0 || s.history[len(s.history)-1].Incarnation != p.Incarnation {
-				s.history = s.history.Begin(p.Incarnation, s.next)
-			}
-			s.drop(tombstone{span: span{s.next, p.First - 1}, reason: wire.ReasonCorrupt, time: r.now(), claim: open})
-			s.next = p.First
+			r.fill(&others, seg, p.BatchHeader)
 		}
-		if len(s.history) == 0 || s.history[len(s.history)-1].Incarnation != p.Incarnation {
-			s.history = s.history.Begin(p.Incarnation, p.First)
+		if p.First > s.next {
+			r.bury(p.First-1, p.Incarnation)
 		}
-		// A gap inside the change would break "the newer file has all from its
-		// first number on" only for numbers that are tombstones now.
-		r.change.blocks = append(r.change.blocks, block{p.First, p.Last(), data})
-		s.next = p.Last() + 1
-		s.accepted += uint64(p.Count)
-		s.bytes += uint64(len(data))
+		r.take(p.BatchHeader, data)
 	}
 	r.change.link, r.change.drops = true, true
 	if s.next > base {
@@ -95,4 +92,63 @@ func (r *recovery) salvage(seg segment, gaps bool) error {
 		r.warn("of segment %s, nothing could be taken over", seg.name())
 	}
 	return nil
+}
+
+// take adds a batch to the change. A gap before it would break "the newer file has
+// all from its first number on" only for numbers that are tombstones now.
+func (r *recovery) take(p wire.BatchHeader, data []byte) {
+	s := &r.change.state
+	s.enter(p.Incarnation)
+	r.change.blocks = append(r.change.blocks, block{p.First, p.Last(), data})
+	s.next = p.Last() + 1
+	s.accepted += uint64(p.Count)
+	s.bytes += uint64(len(data))
+}
+
+// bury gives the numbers up to n up, which are of an opening that nobody knows or of
+// inc.
+func (r *recovery) bury(n wire.Seq, inc wire.Incarnation) {
+	s := &r.change.state
+	s.enter(inc)
+	s.drop(tombstone{span: span{s.next, n}, reason: wire.ReasonCorrupt, time: r.now(), claim: open})
+	s.next = n + 1
+}
+
+// enter lets an opening write from the next number on, unless it does.
+func (s *state) enter(inc wire.Incarnation) {
+	if k := len(s.history) - 1; k < 0 || s.history[k].Incarnation != inc {
+		s.history = s.history.Begin(inc, s.next)
+	}
+}
+
+// fill takes over what files that were put aside have of the numbers between what
+// was taken over already and the batch p of segment seg, and of the same opening as
+// either: perhaps one of them is a copy of this one.
+func (r *recovery) fill(others *asides, seg segment, p wire.BatchHeader) {
+	s := &r.change.state
+	for s.next < p.First {
+		b, ok := others.find(s.next, func(f *aside, e extent) (block, bool) {
+			if f.ordinal < seg.ordinal && seg.first <= e.first || e.first < s.next || e.last >= p.First {
+				return block{}, false
+			}
+			data, err := e.load(f.path)
+			if err != nil {
+				return block{}, false
+			}
+			q, err := wire.ParseBatch(data)
+			k := len(s.history) - 1
+			return block{e.first, e.last, data}, err == nil && (q.Incarnation == p.Incarnation || k >= 0 && q.Incarnation == s.history[k].Incarnation)
+		})
+		if !ok {
+			return
+		}
+		q, err := wire.ParseBatch(b.data)
+		if err != nil || q.First != b.first || q.Last() != b.last {
+			return // changed since
+		}
+		if b.first > s.next {
+			r.bury(b.first-1, q.Incarnation)
+		}
+		r.take(q.BatchHeader, b.data)
+	}
 }

@@ -40,6 +40,7 @@ type files struct {
 	open     []*file             // older ones, the last used at the end
 	ahead    []block             // what the last read brought, verified
 	salvaged map[uint64][]extent // by ordinal, of files whose database is damaged
+	asides   asides              // files in quarantine
 	tries    map[uint64]int      // by ordinal, attempts that met an error of the system
 	heads    map[uint64]head     // by ordinal, without what is long in them
 	checked  time.Time           // when the names were last compared with the heads

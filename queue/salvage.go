@@ -179,7 +179,13 @@ func (fs *files) salvage(s *state, i int, g *gap) ([]block, error) {
 			return b, err
 		}
 	}
-	return fs.below(s, i, g)
+	if b, err := fs.below(s, i, g); b != nil || !errors.Is(err, g) {
+		return b, err
+	}
+	if b, err := fs.inAside(s, g); b != nil || err != nil {
+		return b, err
+	}
+	return nil, g
 }
 
 // below looks for number g.from in the file before segment i and those before it

@@ -1,0 +1,122 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/fieldpost/fieldpost/wire"
+)
+
+// copyFile copies a file, or the first bytes of it.
+func copyFile(t *testing.T, from, to string, most int64) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most > 0 {
+		b = b[:min(most, int64(len(b)))]
+	}
+	if err := os.WriteFile(to, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRule13WhatIsInQuarantineIsSearchedBeforeATombstone(t *testing.T) {
+	// A copy that was made in part, beside the file whose meta pages are gone: the
+	// copy takes the name, for it alone has a head.
+	for _, closed := range []bool{true, false} {
+		l := openLane(t)
+		l.put(1, 60)
+		if !closed {
+			l.cfg.Dir = l.copy()
+		}
+		l.close()
+		name := l.files()[0]
+		path := filepath.Join(l.cfg.Dir, name)
+		copyFile(t, path, filepath.Join(l.cfg.Dir, segment{2, 55}.name()), 12*int64(os.Getpagesize()))
+		wreck(t, path)
+		l.open()
+		l.put(61, 61)
+		l.want(1, bodies(1, 61)...)
+		l.crash()
+		l.want(1, bodies(1, 61)...)
+	}
+}
+
+func TestRule13ACopyInQuarantineFillsTheGapsOfTheNewestFile(t *testing.T) {
+	l := openLane(t)
+	l.put(1, 3)
+	must(t, l.Put(context.Background(), msg("m4-here")))
+	must(t, l.Put(context.Background(), msg("m5-here")))
+	l.put(6, 9)
+	before := l.Streams()[0]
+	l.close()
+	name := l.files()[0]
+	path := filepath.Join(l.cfg.Dir, name)
+	must(t, os.Mkdir(filepath.Join(l.cfg.Dir, quarantine), 0o700))
+	kept := filepath.Join(l.cfg.Dir, quarantine, movedPrefix+name+".2")
+	copyFile(t, path, kept, 0)
+	flip(t, kept, "m4-here") // 5 is there alone, 4 nowhere
+	flip(t, path, "m4-here")
+	flip(t, path, "m5-here")
+	wreckState(t, path)
+	l.open()
+	l.welcome(storeA, wire.Match{})
+	l.want(1, "m1", "m2", "m3", "corrupt", "m5-here", "m6", "m7", "m8", "m9")
+	if after := l.Streams()[0]; after.Boundaries[0] != before.Boundaries[0] {
+		t.Errorf("boundaries %v, before %v", after.Boundaries, before.Boundaries)
+	}
+}
+
+// wreckState overwrites the meta pages and every record of the state.
+func wreckState(t *testing.T, path string) {
+	t.Helper()
+	wreck(t, path)
+	b := bytes.ReplaceAll(read(t, path), []byte(recordMagic), []byte("GONE"))
+	must(t, os.WriteFile(path, b, 0o600))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRule5WhatWasRefusedIsNotFoundInQuarantine(t *testing.T) {
+	// A refused commit has left its bytes in the first file; its number stands for
+	// what was accepted afterwards, in the second, which is damaged.
+	l := openLane(t)
+	l.put(1, 3)
+	first := l.files()[0]
+	refused := batchOf(t, l, 4, "refused")
+	l.faults.fail(beforeCommit, errRoom)
+	l.faults.fail(onCreate, errRoom)
+	if err := l.Put(context.Background(), msg("refused")); !errors.Is(err, ErrFull) {
+		t.Fatal(err)
+	}
+	l.faults.disarm()
+	must(t, l.Put(context.Background(), msg("accepted")))
+	l.close()
+	must(t, os.Mkdir(filepath.Join(l.cfg.Dir, quarantine), 0o700))
+	must(t, os.WriteFile(filepath.Join(l.cfg.Dir, quarantine, first), append(read(t, filepath.Join(l.cfg.Dir, first)), refused...), 0o600))
+	flip(t, filepath.Join(l.cfg.Dir, l.files()[1]), "accepted")
+	l.open()
+	l.welcome(storeA, wire.Match{})
+	l.want(1, "m1", "m2", "m3", "corrupt")
+}
+
+// batchOf is a batch as the lane's present opening would write it.
+func batchOf(t *testing.T, l *lane, first wire.Seq, body string) []byte {
+	t.Helper()
+	m := msg(body)
+	record, err := wire.AppendRecord(nil, &m)
+	must(t, err)
+	s := l.Streams()[0]
+	return wire.AppendBatch(nil, wire.BatchHeader{Lane: l.cfg.Lane, Epoch: s.Epoch, Incarnation: s.Boundaries.At(first), First: first, Count: 1}, record)
+}
