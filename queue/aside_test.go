@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/fieldpost/fieldpost/wire"
@@ -29,22 +31,26 @@ func copyFile(t *testing.T, from, to string, most int64) {
 func TestRule13WhatIsInQuarantineIsSearchedBeforeATombstone(t *testing.T) {
 	// A copy that was made in part, beside the file whose meta pages are gone: the
 	// copy takes the name, for it alone has a head.
-	for _, closed := range []bool{true, false} {
-		l := openLane(t)
-		l.put(1, 60)
-		if !closed {
-			l.cfg.Dir = l.copy()
-		}
-		l.close()
-		name := l.files()[0]
-		path := filepath.Join(l.cfg.Dir, name)
-		copyFile(t, path, filepath.Join(l.cfg.Dir, segment{2, 55}.name()), 12*int64(os.Getpagesize()))
+	l := openLane(t)
+	for i := range 12 {
+		must(t, l.Put(context.Background(), msg(fmt.Sprint("m", i+1, strings.Repeat("-", 400*(i%4)*(i%4))))))
+	}
+	want := l.drain(1)
+	l.close()
+	whole := l.cfg.Dir
+	size := int64(len(read(t, filepath.Join(whole, l.files()[0]))))
+	for cut := int64(os.Getpagesize()); cut < size; cut += int64(os.Getpagesize()) {
+		l.cfg.Dir = whole
+		l.cfg.Dir = l.copy()
+		path := filepath.Join(l.cfg.Dir, l.files()[0])
+		copyFile(t, path, filepath.Join(l.cfg.Dir, segment{2, 11}.name()), cut)
 		wreck(t, path)
 		l.open()
-		l.put(61, 61)
-		l.want(1, bodies(1, 61)...)
-		l.crash()
-		l.want(1, bodies(1, 61)...)
+		l.welcome(storeA, wire.Match{})
+		if got := l.drain(1); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("a copy of %d of %d bytes: %.200s", cut, size, got)
+		}
+		l.close()
 	}
 }
 
