@@ -67,6 +67,9 @@ func (r *recovery) salvage(seg segment, gaps bool) error {
 		if err != nil || e.first < s.next && !s.epoch.IsZero() {
 			continue // changed since, or half of it is known otherwise
 		}
+		if !r.memo.knows(p.Incarnation) {
+			continue // another's
+		}
 		if k := len(s.history) - 1; k >= 0 && slices.ContainsFunc(s.history[:k], func(b wire.Boundary) bool { return b.Incarnation == p.Incarnation }) {
 			continue // of an opening that was over before these numbers
 		}
@@ -137,7 +140,7 @@ func (r *recovery) fill(others *asides, seg segment, p wire.BatchHeader) {
 			}
 			q, err := wire.ParseBatch(data)
 			k := len(s.history) - 1
-			return block{e.first, e.last, data}, err == nil && (q.Incarnation == p.Incarnation || k >= 0 && q.Incarnation == s.history[k].Incarnation)
+			return block{e.first, e.last, data}, err == nil && r.memo.knows(q.Incarnation) && (q.Incarnation == p.Incarnation || k >= 0 && q.Incarnation == s.history[k].Incarnation)
 		})
 		if !ok {
 			return

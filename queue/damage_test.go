@@ -98,6 +98,9 @@ func TestDamageTheOnlySegmentIsSalvaged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Remove(filepath.Join(l.cfg.Dir, memoName)); err != nil { // which knows more
+		t.Fatal(err)
+	}
 	l.open()
 	if after := l.Streams()[0]; after.Epoch == before.Epoch || after.Next != 1 {
 		t.Errorf("stream %+v", after)

@@ -72,6 +72,7 @@ type Queue struct {
 	strays     []segment     // files of rotations that failed after the rename
 	doubted    bool          // a sync failed in this process: no clean mark
 	ballast    ballast       // for a full disk
+	memo       memoFile      // of the newest segment, beside it
 	clock      clock         // the lane's age
 	expireAt   time.Time     // when to look for what is too old
 	looked     time.Time     // when the disk's free space was asked for
@@ -157,6 +158,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 	q.copySettings()
 	if err := q.recover(ctx); err != nil {
 		q.files.close()
+		q.memo.close()
 		if q.lock != nil {
 			q.lock.Close()
 		}

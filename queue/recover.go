@@ -32,6 +32,7 @@ func (q *Queue) recover(ctx context.Context) error {
 	if q.lock, err = takeLock(ctx, dir); err != nil {
 		return err
 	}
+	noted := readMemo(dir, q.cfg.Agent, q.cfg.Lane)
 	segs, temps, err := list(dir)
 	if err != nil {
 		return err
@@ -59,7 +60,10 @@ func (q *Queue) recover(ctx context.Context) error {
 	if len(segs) > 0 {
 		q.ordinal = max(q.ordinal, segs[len(segs)-1].ordinal)
 	}
-	r := recovery{dir: dir, lane: q.cfg.Lane, agent: q.cfg.Agent, segs: segs, now: time.Now}
+	if noted != nil {
+		q.ordinal = max(q.ordinal, noted.ordinal)
+	}
+	r := recovery{dir: dir, lane: q.cfg.Lane, agent: q.cfg.Agent, segs: segs, memo: noted, now: time.Now}
 	if err := r.run(ctx); err != nil {
 		return err
 	}
@@ -147,6 +151,9 @@ func (q *Queue) resume(r *recovery) error {
 // tail is the path of the newest file.
 func (r *recovery) tail() string { return filepath.Join(r.dir, r.segs[len(r.segs)-1].name()) }
 
+// errStrange: a segment is certainly not of the stream.
+var errStrange = errors.New("it is of another stream")
+
 // recovery rebuilds a lane's state from its files. It changes none of them but
 // to take back a transaction that was cut off, and to keep copies in quarantine.
 type recovery struct {
@@ -155,6 +162,7 @@ type recovery struct {
 	lane  wire.Lane
 
 	now      func() time.Time
+	memo     *memo     // nil: there is none
 	segs     []segment // what is left to read from; damaged ones are taken out
 	damaged  []segment // their content is in change, or in quarantine
 	change   *change   // what the new incarnation begins with
@@ -201,6 +209,14 @@ func (r *recovery) run(ctx context.Context) error {
 		if err == nil {
 			break
 		}
+		if errors.Is(err, errStrange) {
+			if err := setAside(r.dir, seg.name()); err != nil {
+				return fmt.Errorf("segment %s is of another stream and cannot be put aside: %w", seg.name(), err)
+			}
+			r.warn("segment %s is of another stream of the lane, or of another folder of it; it is in the folder %s", seg.name(), quarantine)
+			r.segs = r.segs[:len(r.segs)-1]
+			continue
+		}
 		if !isDamage(err) {
 			return err
 		}
@@ -219,6 +235,7 @@ func (r *recovery) run(ctx context.Context) error {
 			return err
 		}
 	}
+	r.unseen()
 	s := &r.change.state
 	if s.epoch.IsZero() {
 		s.epoch = wire.Epoch{ID: wire.NewID()}
@@ -240,6 +257,7 @@ func (r *recovery) recall(seg segment) bool {
 	if err != nil {
 		return false
 	}
+	r.memo.extend(&s)
 	r.change.state, r.change.blocks = s, nil
 	next := s.commit
 	var blocks []block
@@ -362,6 +380,9 @@ func (r *recovery) adopt(seg segment, before bool) error {
 		return err
 	}
 	defer f.close()
+	if r.memo.strange(s.history) {
+		return errStrange
+	}
 	var blocks []block
 	if !before && !s.clean && f.meta.tx > firstTx {
 		if err := f.verifyIndex(s.commit); err != nil {

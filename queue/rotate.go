@@ -125,6 +125,7 @@ func (q *Queue) mend() error {
 	}
 	q.lock.Close()
 	q.lock = f
+	q.memo.close() // it is made again with the next commit
 	q.ballast.release()
 	return nil
 }

@@ -31,11 +31,12 @@ func streamDir(lane string, number uint64) string {
 	return filepath.Join(lane, streamsFolder, fmt.Sprintf("%08d", number))
 }
 
-// begun reports whether a stream's folder has a segment. One without was never
+// begun reports whether a stream's folder has, or had, a segment. One without was never
 // opened to its end, on a full disk for instance: no number was given there.
 func begun(lane string, number uint64) (bool, error) {
-	segs, _, err := list(streamDir(lane, number))
-	return len(segs) > 0, err
+	dir := streamDir(lane, number)
+	segs, _, err := list(dir)
+	return len(segs) > 0 || loadMemo(dir) != nil, err
 }
 
 // readStreams returns the numbers of a lane's streams but the first, ascending.

@@ -57,3 +57,15 @@ func ownerOf(info os.FileInfo) uint32 {
 
 // openShared opens a file for reading; others may delete it meanwhile.
 func openShared(path string) (*os.File, error) { return os.Open(path) }
+
+// fileID returns the number by which the file system knows an open file.
+func fileID(f *os.File) (uint64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(st.Ino), nil
+	}
+	return 0, errors.ErrUnsupported
+}

@@ -61,3 +61,12 @@ func openShared(path string) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(h), path), nil
 }
+
+// fileID returns the number by which the file system knows an open file.
+func fileID(f *os.File) (uint64, error) {
+	var info windows.ByHandleFileInformation
+	if err := windows.GetFileInformationByHandle(windows.Handle(f.Fd()), &info); err != nil {
+		return 0, &os.PathError{Op: "file id", Path: f.Name(), Err: err}
+	}
+	return uint64(info.FileIndexHigh)<<32 | uint64(info.FileIndexLow), nil
+}

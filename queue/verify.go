@@ -138,6 +138,7 @@ func (v *verifier) read(n int64) {
 // stream verifies the folder of one stream.
 func (v *verifier) stream(dir string, later bool) error {
 	v.Streams++
+	noted := readMemo(dir, v.agent, v.Lane) // first: a lane at work goes on meanwhile
 	segs, _, err := list(dir)
 	if err != nil {
 		return err
@@ -146,7 +147,9 @@ func (v *verifier) stream(dir string, later bool) error {
 		return err
 	}
 	if len(segs) == 0 {
-		if !later { // the first opening of another may have been cut short
+		if noted != nil {
+			v.unseen(dir, noted, noted.acked.upto+1)
+		} else if !later { // the first opening of another may have been cut short
 			v.find(dir, "it has no segment files")
 		}
 		return nil
@@ -184,6 +187,7 @@ func (v *verifier) stream(dir string, later bool) error {
 	}
 	if known {
 		v.missing(tail, &s, expect, s.next-1)
+		v.unseen(dir, noted, s.next)
 	}
 	for _, seg := range (&files{dir: dir}).shelved() {
 		path := filepath.Join(dir, deadFolder, seg.name())
@@ -198,6 +202,15 @@ func (v *verifier) stream(dir string, later bool) error {
 		v.find(dir, "%d dead letters are to be kept, %d are there", s.letters(), letters)
 	}
 	return nil
+}
+
+// unseen notes numbers from next on that had been accepted, as the memo says.
+func (v *verifier) unseen(dir string, noted *memo, next wire.Seq) {
+	if noted == nil || noted.next <= next {
+		return
+	}
+	f := v.find(filepath.Join(dir, noted.name()), "it is gone, or older than it was: numbers %d to %d had been accepted, and no file shows them; the next opening declares them", next, noted.next-1)
+	f.From, f.To, f.lost = next, noted.next-1, true
 }
 
 // missing notes the numbers of a range that have no tombstone.

@@ -375,6 +375,7 @@ func (q *Queue) publish(c *change) {
 	if c.late > 0 {
 		q.log.Info("what was given up had reached the store before: it is stored, and not counted as dropped", "count", c.late)
 	}
+	q.remind()
 	q.note()
 	q.unlink(c.gone)
 	if q.cfg.Synced != nil && !c.silent {
@@ -418,6 +419,7 @@ func (q *Queue) shut() error {
 	if cerr := q.files.close(); err == nil && cerr != nil {
 		err = fmt.Errorf("queue %s: %w", q.cfg.Dir, cerr)
 	}
+	q.memo.close()
 	if cerr := q.lock.Close(); err == nil {
 		err = cerr
 	}

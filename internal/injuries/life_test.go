@@ -206,7 +206,29 @@ func (l *life) kill() error {
 	}
 	err := l.q.Close()
 	l.q = nil
-	return errors.Join(err, os.RemoveAll(old))
+	return errors.Join(err, l.takeMemos(old), os.RemoveAll(old))
+}
+
+// takeMemos lets the memos of the copy be in the files in which they were written, as
+// in a folder whose process was killed: in a copy they do not count.
+func (l *life) takeMemos(old string) error {
+	return filepath.WalkDir(l.dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.Name() != "memo" {
+			return err
+		}
+		rel, err := filepath.Rel(l.dir, path)
+		if err != nil {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if err := os.Rename(filepath.Join(old, rel), path); err != nil {
+			return err
+		}
+		return os.WriteFile(path, b, 0o600)
+	})
 }
 
 // step does one thing of an ordinary life.
