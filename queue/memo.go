@@ -23,26 +23,30 @@ import (
 // The file is 512 bytes, which a disk writes whole or not at all: the record's
 // length in 16 bits, the record (record.go has the form), zeros.
 //
-//	'm' memo  flags u8 (1 the history is cut, 2 numbers were relabelled), file id u64, whose u32, ordinal u64, first u64, next u64,
-//	          acked (store id, upto u64), epoch, store id, turn u64, history of at most 12 boundaries
+//	'm' memo  flags u8 (1 the history is cut, 2 numbers were relabelled), file id u64, whose u32, ordinal u64, first u64, transaction u64, next u64,
+//	          acked (store id, upto u64), epoch, store id, turn u64, dead letters u64, list of at most 8 (reason u8, count u64), history of at most 10 boundaries
 type memo struct {
 	file       uint64 // the system's number of the file
 	whose      uint32 // checksum of agent and lane
 	cut        bool   // history lacks its oldest part
 	relabelled bool   // openings in the history are not those in the batches
 	segment           // the newest
+	tx         int // its newest transaction
 	next       wire.Seq
 	acked      mark
 	epoch      wire.Epoch
 	store      wire.StoreID
 	turn       uint64
+	dead       uint64      // dead letters ever kept
+	dropped    [256]uint64 // numbers ever dropped; of the first reasons
 	history    wire.History
 }
 
 const (
 	memoName    = "memo"
 	memoSize    = 512
-	memoHistory = 12
+	memoHistory = 10
+	memoReasons = 8
 )
 
 // memoFile is the memo's file while the lane is open. The writer owns it.
@@ -68,11 +72,22 @@ func appendMemo(dst []byte, m *memo) []byte {
 		}
 		b = appendU64(append(b, flags), m.file)
 		b = binary.BigEndian.AppendUint32(b, m.whose)
-		b = appendU64(b, m.ordinal, uint64(m.first), uint64(m.next))
+		b = appendU64(b, m.ordinal, uint64(m.first), uint64(m.tx), uint64(m.next))
 		b = appendU64(append(b, m.acked.store.ID[:]...), uint64(m.acked.upto))
 		b = append(b, m.epoch.ID[:]...)
 		b = append(b, m.store.ID[:]...)
-		return appendHistory(appendU64(b, m.turn), m.history)
+		b = appendU64(b, m.turn, m.dead)
+		at := len(b)
+		kinds := 0
+		b = appendCount(b, 0)
+		for reason, n := range m.dropped {
+			if n > 0 && kinds < memoReasons {
+				b = appendU64(append(b, byte(reason)), n)
+				kinds++
+			}
+		}
+		binary.BigEndian.PutUint32(b[at:], uint32(kinds))
+		return appendHistory(b, m.history)
 	})
 }
 
@@ -84,9 +99,18 @@ func parseMemo(b []byte) (m memo, err error) {
 	if v := r.take(4); v != nil {
 		m.whose = binary.BigEndian.Uint32(v)
 	}
-	m.ordinal, m.first, m.next = r.u64(), r.seq(), r.seq()
+	m.ordinal, m.first, m.tx, m.next = r.u64(), r.seq(), int(r.u64()), r.seq()
 	m.acked = mark{wire.StoreID{ID: r.id()}, r.seq()}
 	m.epoch, m.store, m.turn = wire.Epoch{ID: r.id()}, wire.StoreID{ID: r.id()}, r.u64()
+	m.dead = r.u64()
+	last := -1
+	for range r.count(9) {
+		reason := int(r.u8())
+		if m.dropped[reason] = r.u64(); reason <= last || m.dropped[reason] == 0 {
+			r.fail("the count of reason %d is out of order", reason)
+		}
+		last = reason
+	}
 	m.history = r.history()
 	if flags > 3 {
 		r.fail("flags %d are unknown", flags)
@@ -164,7 +188,7 @@ func (q *Queue) remind() {
 		return
 	}
 	s := &q.shown // the writer alone changes it
-	m := memo{file: f.id, whose: whoseMemo(q.cfg.Agent, q.cfg.Lane), segment: tail.segment, next: s.next, relabelled: s.relabelled > 0,
+	m := memo{file: f.id, whose: whoseMemo(q.cfg.Agent, q.cfg.Lane), segment: tail.segment, tx: tail.meta.tx, next: s.next, dead: s.dead, dropped: s.dropped, relabelled: s.relabelled > 0,
 		epoch: s.epoch, store: s.store, turn: s.turn, history: s.history}
 	if k := len(s.marks) - 1; k >= 0 {
 		m.acked = s.marks[k]
@@ -243,6 +267,13 @@ func (r *recovery) unseen() {
 	from := s.next
 	none := s.epoch.IsZero()
 	count := r.memo.extend(s)
+	if m := r.memo; m != nil && (proven{m.ordinal, m.tx}).after(r.proven) {
+		for reason, n := range m.dropped {
+			s.dropped[reason] = max(s.dropped[reason], n)
+		}
+		s.dead = max(s.dead, m.dead)
+		r.change.drops = true
+	}
 	if count == 0 {
 		return
 	}
@@ -258,6 +289,11 @@ func (r *recovery) unseen() {
 	}
 	r.change.link, r.change.drops, r.clean = true, true, false
 	r.warn("%s: numbers %d to %d had been accepted, and no file shows them", what, from, s.next-1)
+}
+
+// after reports whether a transaction is newer than another one.
+func (p proven) after(o proven) bool {
+	return p.ordinal > o.ordinal || p.ordinal == o.ordinal && p.tx > o.tx
 }
 
 // declare returns tombstones for numbers, one of each opening (rule 8).

@@ -146,9 +146,10 @@ func (l *life) injure(f *fate, open bool) error {
 	return nil
 }
 
-// hurtNewest reports whether an injury has met a newest segment of a stream.
+// hurtNewest reports whether an injury has met a newest segment of a stream, and the
+// memo that tells what was in it.
 func (l *life) hurtNewest() bool {
-	return slices.ContainsFunc(slices.Collect(maps.Keys(l.touched)), func(p string) bool { return l.tails[p] })
+	return l.forgetful && slices.ContainsFunc(slices.Collect(maps.Keys(l.touched)), func(p string) bool { return l.tails[p] })
 }
 
 // noteTails remembers which files are their streams' newest.

@@ -138,7 +138,7 @@ func (l *life) counts(st queue.Stats) error {
 		}
 	}
 	for reason, n := range in {
-		if reason < wire.ReasonStoredIn && st.Dropped[reason] < n && !l.hurtNewest() && !l.failed {
+		if reason < wire.ReasonStoredIn && st.Dropped[reason] < n && !l.hurtNewest() {
 			return &wrong{fmt.Sprintf("the lane counts %d numbers as %s, the store %d", st.Dropped[reason], reason, n)}
 		}
 	}

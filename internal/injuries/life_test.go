@@ -32,6 +32,7 @@ type life struct {
 	cfg         queue.Config
 	failed      bool // a disk failed for a while: what was uncertain then is not counted as it is stored
 	injuredOpen bool
+	forgetful   bool // a memo was met
 	copies      int
 	q           *queue.Lane
 	link        link

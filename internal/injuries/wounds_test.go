@@ -42,6 +42,7 @@ var wounds = []wound{
 	{"meta pages gone", (*life).metas, true, true},
 	{"lock gone", func(l *life) (string, error) { return l.gone("lock") }, true, true},
 	{"ballast gone", func(l *life) (string, error) { return l.gone("ballast") }, true, true},
+	{"memo", (*life).memo, true, true},
 	{"no rights", (*life).mode, true, true},
 	{"failing disk", (*life).failing, true, false},
 	{"folder gone", (*life).folder, true, false},
@@ -257,6 +258,27 @@ func (l *life) gone(name string) (string, error) {
 		return "", nil
 	}
 	return l.short(path), nil
+}
+
+// memo hurts what the folder knows of its newest file, or takes it away.
+func (l *life) memo() (string, error) {
+	path := filepath.Join(l.dir, "memo")
+	if list := all(l.dir); len(list) > 0 {
+		path = filepath.Join(filepath.Dir(list[l.r.IntN(len(list))]), "memo")
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", nil
+	}
+	l.forgetful = true
+	switch l.r.IntN(3) {
+	case 0:
+		return l.short(path) + " is gone", os.Remove(path)
+	case 1:
+		return l.short(path) + " cut", os.Truncate(path, l.r.Int64N(int64(len(b))))
+	}
+	at := l.r.IntN(len(b))
+	return fmt.Sprintf("%s: byte %d", l.short(path), at), writeAt(path, []byte{b[at] ^ 1<<l.r.IntN(8)}, int64(at))
 }
 
 func (l *life) mode() (string, error) {
