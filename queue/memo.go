@@ -31,7 +31,7 @@ type memo struct {
 	cut        bool   // history lacks its oldest part
 	relabelled bool   // openings in the history are not those in the batches
 	segment           // the newest
-	tx         int // its newest transaction
+	tx         int    // its newest transaction
 	next       wire.Seq
 	acked      mark
 	epoch      wire.Epoch
@@ -268,6 +268,7 @@ func (r *recovery) unseen() {
 	none := s.epoch.IsZero()
 	count := r.memo.extend(s)
 	if m := r.memo; m != nil && (proven{m.ordinal, m.tx}).after(r.proven) {
+		s.reclaim(1, m.acked.upto, open, certain) // which of them are void is in the counts
 		for reason, n := range m.dropped {
 			s.dropped[reason] = max(s.dropped[reason], n)
 		}

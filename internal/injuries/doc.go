@@ -21,8 +21,9 @@
 // cannot explain; a second opening that finds something to complain about.
 // A message of the lane's last commit, if nothing followed it and the lane was not
 // closed in order, may be gone without a word, as after a power cut; so may what
-// only a newest segment knew of that is gone whole: where the store had heard of
-// it, its ledger must say so.
+// only a newest segment knew that is damaged together with the memo beside it: where
+// the store had heard of it, its ledger must say so. The lane's counts of drops are the
+// store's.
 //
 // Beside the queue, in a process of its own that may die or hang, bbolt reads the
 // same files: by the keys that are known to be in them, and by a cursor.

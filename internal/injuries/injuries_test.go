@@ -148,8 +148,11 @@ func (l *life) injure(f *fate, open bool) error {
 
 // hurtNewest reports whether an injury has met a newest segment of a stream, and the
 // memo that tells what was in it.
-func (l *life) hurtNewest() bool {
-	return l.forgetful && slices.ContainsFunc(slices.Collect(maps.Keys(l.touched)), func(p string) bool { return l.tails[p] })
+func (l *life) hurtNewest() bool { return l.forgetful && l.metNewest() }
+
+// metNewest reports whether an injury has met a newest segment of a stream.
+func (l *life) metNewest() bool {
+	return slices.ContainsFunc(slices.Collect(maps.Keys(l.touched)), func(p string) bool { return l.tails[p] })
 }
 
 // noteTails remembers which files are their streams' newest.
