@@ -5,7 +5,7 @@
 //	Put ---+                                   lane's folder
 //	Put ---+--> group --> batches --> one      0000000007-...00000000000000004711.seg   older: data only
 //	Put ---+    (one writer goroutine)  commit 0000000008-...00000000000000009120.seg   newest: data and the whole state
-//	                                     |     lock  ballast  dead/  quarantine/
+//	                                     |     lock  memo  ballast  dead/  quarantine/
 //	                  in memory, bounded +---> Next(n) --> link --> store
 //	                                                                 |
 //	             a segment is deleted when all in it is acked <-- Ack(w)
@@ -59,7 +59,7 @@
 // folder; next.go, files.go and salvage.go are the way out;
 // lane.go and split.go have lanes of several streams, letters.go dead letters;
 // view.go looks at a stream without touching it, for contents.go, messages.go and
-// purge.go;
+// purge.go; memo.go notices that the newest file is gone, aside.go searches quarantine;
 // welcome.go is the pure decision of rules 1 and 2, state.go the state that all
 // of them share. Not obvious: on overlap the newer file wins, so a lookup goes
 // from the newest segment down; a bbolt handle that met a fault is abandoned and

@@ -24,6 +24,7 @@ import (
 //	't' tip    transaction u64, flags u8 (1 clean), oldest, before u64, next, commit, letter u64, accepted u64, bytes u64, age u64 ns, list of marks (store id, upto)
 //	'x' dead letter  epoch, number, time i64 ns, why string, list of bytes: the message's record
 //	'i' checkpoint  version u64, list of bytes: what an input needs to go on
+//	'm' memo        of a file of its own: memo.go
 //
 //	history    list of (incarnation, first)
 //	tombstone  from, to, reason u8, claim u8, time i64 ns, fingerprint u64, detail string
