@@ -39,6 +39,9 @@ type LinkStatus struct {
 	Attempts    int          `json:"attempts,omitempty"`    // failed ones since the last good link
 	NextAttempt time.Time    `json:"next_attempt,omitzero"` // while waiting
 
+	ClockOffset Seconds   `json:"clock_offset_seconds,omitempty"` // the collector's clock over this machine's, as its last welcome told
+	ClockAt     time.Time `json:"clock_at,omitzero"`              // when that was
+
 	// Since the agent was opened.
 	Links       uint64                     `json:"links,omitempty"`      // that were connected
 	Failures    map[transport.Cause]uint64 `json:"failures,omitempty"`   // attempts and links that failed, by cause
@@ -222,6 +225,7 @@ func (a *Agent) linkStatus() LinkStatus {
 	s := LinkStatus{
 		State: string(t.State), Since: t.Since, Collector: t.Address, Store: t.Store, Session: t.Session, RTT: Seconds(t.RTT),
 		Cause: string(t.Cause), Error: t.LastError, FailedAt: t.FailedAt, Attempts: t.Attempts, NextAttempt: t.NextAttempt,
+		ClockOffset: Seconds(t.ClockOffset), ClockAt: t.ClockAt,
 		Exposed: t.Exposed, Links: t.Links, Failures: t.Failures, BytesSent: t.BytesSent, FramesSent: t.FramesSent, EntriesSent: t.EntriesSent,
 	}
 	a.security(&s)

@@ -215,6 +215,7 @@ func (c *Client) link(ctx context.Context, addr string, sources []Source) error 
 		return err
 	}
 	c.session = max(c.session, w.Session.Number)
+	c.noteClock(w.Time, time.Now())
 	if err := checkStore(&w, sources); err != nil {
 		sayGoodbye(conn, "different store")
 		return err
@@ -261,6 +262,16 @@ func (c *Client) connected(l *link) {
 	if warning != "" {
 		c.log.Warn(warning, "next", "enrol this agent, and start both sides without insecure_plaintext")
 	}
+}
+
+// noteClock notes what a welcome said of the collector's clock.
+func (c *Client) noteClock(theirs, now time.Time) {
+	if theirs.IsZero() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.ClockOffset, c.status.ClockAt = theirs.Sub(now), now
 }
 
 // failed notes why an attempt or a link ended, and returns how long to wait.

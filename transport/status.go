@@ -73,7 +73,11 @@ type Status struct {
 	RTT     time.Duration // 0: not measured yet
 	Session uint64
 	Store   wire.StoreID
-	Exposed string // a warning, if it is not encrypted and leaves this machine
+	// The collector's clock over this machine's, as its last welcome told, to within a
+	// round trip; ClockAt is when that was, zero if it never was.
+	ClockOffset time.Duration
+	ClockAt     time.Time
+	Exposed     string // a warning, if it is not encrypted and leaves this machine
 
 	// Since the Client was made.
 	Links       uint64           // that were connected

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fieldpost/fieldpost/agent"
 	"github.com/fieldpost/fieldpost/internal/control"
+	"github.com/fieldpost/fieldpost/internal/doctor"
 )
 
 // message is what "agent send" asks a daemon to send.
@@ -43,6 +44,7 @@ func handler(a *agent.Agent, in *inputs, re *reloader) http.Handler {
 	addPurge(mux, a)
 	addRepair(mux, a)
 	addCarry(mux, a)
+	doctor.Serve(mux)
 	return mux
 }
 

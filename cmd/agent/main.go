@@ -36,6 +36,6 @@ outages and power cuts.
   agent send --dir ./pump-7 --topic pump/pressure "3.2 bar"
   agent status --dir ./pump-7`,
 	}
-	c.AddCommand(runCommand(), reloadCommand(), enrollCommand(), sendCommand(), statusCommand(), queueCommand(), validateCommand(), serviceCommand(), daemon.VersionCommand("agent", agent.FolderFormat))
+	c.AddCommand(runCommand(), reloadCommand(), enrollCommand(), sendCommand(), statusCommand(), queueCommand(), validateCommand(), doctorCommand(), serviceCommand(), daemon.VersionCommand("agent", agent.FolderFormat))
 	return c
 }

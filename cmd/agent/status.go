@@ -38,6 +38,7 @@ different-store, duplicate-identity, not-enrolled, stopped.
 
 --json prints one object: id, dir, instance, opened, link {state, since, collector,
 store, session, rtt_seconds, cause, error, failed_at, attempts, next_attempt,
+clock_offset_seconds, clock_at,
 security, exposed, certificate_ends, certificate_days, certificate_error} and
 lanes [{lane, draining, priority, share, max_bytes, max_messages,
 max_age_seconds, free_space, overflow, sync_interval_seconds, live_first_seconds,

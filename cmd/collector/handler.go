@@ -8,6 +8,7 @@ import (
 	"github.com/fieldpost/fieldpost/collector/journal"
 	"github.com/fieldpost/fieldpost/collector/ledger"
 	"github.com/fieldpost/fieldpost/internal/control"
+	"github.com/fieldpost/fieldpost/internal/doctor"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -32,5 +33,6 @@ func handler(srv *collector.Server, j *journal.Journal, sec *security, re *reloa
 	}))
 	mux.Handle("POST /reload", control.Handle(func(context.Context, struct{}) (reloaded, error) { return re.reload() }))
 	addImport(mux, srv)
+	doctor.Serve(mux)
 	return mux
 }

@@ -43,7 +43,7 @@ knows which of them are alive. It also reads what is stored.
   collector import /media/stick/pump-7.carry`,
 	}
 	c.AddCommand(runCommand(), reloadCommand(), tokenCommand(), agentsCommand(), tailCommand(), exportCommand(), auditCommand(), verifyCommand(), repairCommand(), backupCommand(), importCommand(), serviceCommand(),
-		validateCommand(), daemon.VersionCommand("collector", journal.FolderFormat))
+		validateCommand(), doctorCommand(), daemon.VersionCommand("collector", journal.FolderFormat))
 	c.AddCommand(demo.Commands()...)
 	return c
 }

@@ -32,7 +32,8 @@ type Verified struct {
 // unless nil, is called now and then with how many bytes of how many are read.
 //
 // A journal that is not OK is no error; an error says why nothing is known.
-// ErrNone: there is no journal. ErrRemoved: retention has overtaken it.
+// ErrNone: there is no journal. ErrRemoved: retention has overtaken it. Beside an error
+// stands what was found until then, of which OK says nothing.
 func Verify(ctx context.Context, dir string, progress func(done, total int64)) (Verified, error) {
 	r, err := OpenReader(dir)
 	if err != nil {
@@ -56,7 +57,7 @@ func Verify(ctx context.Context, dir string, progress func(done, total int64)) (
 	}
 	for i := range extents {
 		if err := v.extent(&extents[i]); err != nil {
-			return Verified{}, fmt.Errorf("verify the journal in %s: %w", dir, err)
+			return v.found, fmt.Errorf("verify the journal in %s: %w", dir, err)
 		}
 	}
 	v.found.OK = len(v.found.Findings) == 0

@@ -13,8 +13,12 @@ type Clock struct {
 	NotBefore time.Time
 
 	// Offset tells by how much the collector's clock is ahead of this one; false if
-	// nobody has told. Jump: by how much this clock was set since the daemon began.
-	Offset func(ctx context.Context) (offset, jump time.Duration, known bool)
+	// nobody has told. Nil: there is no other clock.
+	Offset func() (offset time.Duration, known bool)
+
+	// Jump tells by how much this clock was set since the daemon began, 0 if it was not
+	// or none runs.
+	Jump func(ctx context.Context) time.Duration
 
 	now  func() time.Time          // for tests; nil: time.Now
 	sync func() (syncState, error) // for tests; nil: the system's
@@ -57,30 +61,37 @@ func (c *Clock) right(ctx context.Context) (list []Finding) {
 	case now.Before(c.NotBefore.Add(-time.Minute)):
 		return []Finding{Bad(setClock, "the clock says %s, but files and certificates here were made at %s", stamp(now), stamp(c.NotBefore))}
 	}
-	if c.Offset == nil {
-		return []Finding{Good("the clock says %s", stamp(now))}
+	list = append(list, c.compared(now))
+	if c.Jump != nil {
+		if jump := c.Jump(ctx); jump.Abs() > clockJump {
+			list = append(list, Doubt("nothing is lost by it; messages carry the time that the clock said: find out who sets it", "the clock was set by %s since the daemon began", round(jump)).For("jump"))
+		}
 	}
-	offset, jump, known := c.Offset(ctx)
+	return list
+}
+
+// compared judges the clock by the collector's.
+func (c *Clock) compared(now time.Time) Finding {
+	if c.Offset == nil {
+		return Good("the clock says %s", stamp(now))
+	}
+	offset, known := c.Offset()
 	if !known {
-		return []Finding{Good("the clock says %s; no collector has told its time yet", stamp(now))}
+		return Good("the clock says %s; no collector has told its time yet", stamp(now))
 	}
 	ahead := "behind"
 	if offset < 0 {
 		ahead = "ahead of"
 	}
 	text := fmt.Sprintf("the clock says %s, %s %s the collector's", stamp(now), round(offset.Abs()), ahead)
+	const next = setClock + "; find out which of the two is wrong"
 	switch off := offset.Abs(); {
 	case off > clockBad:
-		list = append(list, Bad(setClock+"; find out which of the two is wrong", "%s", text))
+		return Bad(next, "%s", text)
 	case off > clockDoubt:
-		list = append(list, Doubt(setClock+"; find out which of the two is wrong", "%s", text))
-	default:
-		list = append(list, Good("%s", text))
+		return Doubt(next, "%s", text)
 	}
-	if jump.Abs() > clockJump {
-		list = append(list, Doubt("nothing is lost by it; messages carry the time that the clock said: find out who sets it", "the clock was set by %s since the daemon began", round(jump)))
-	}
-	return list
+	return Good("%s", text)
 }
 
 func (c *Clock) kept(context.Context) []Finding {

@@ -62,7 +62,7 @@ func (l *Link) connect(ctx context.Context) (*tls.Conn, *tls.Config, *Finding) {
 	}
 	c := given.Clone()
 	c.MinVersion, c.NextProtos = tls.VersionTLS13, []string{wire.ProtocolLink}
-	raw, err := l.Path.dial(ctx, "tcp", l.Path.addr)
+	raw, err := l.Path.connect(ctx)
 	if err != nil {
 		f := l.Path.closed(ctx, err, 0)
 		return nil, nil, &f
@@ -225,7 +225,7 @@ func (l *Link) admission(ctx context.Context) []Finding {
 // open connects as the agent would.
 func (l *Link) open(ctx context.Context) (net.Conn, *Finding) {
 	if l.TLS == nil {
-		conn, err := l.Path.dial(ctx, "tcp", l.Path.addr)
+		conn, err := l.Path.connect(ctx)
 		if err != nil {
 			f := l.Path.closed(ctx, err, 0)
 			return nil, &f

@@ -24,7 +24,8 @@ type Path struct {
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	reached atomic.Bool // a TCP connection was made
+	reached atomic.Bool              // a TCP connection was made
+	spare   atomic.Pointer[net.Conn] // that one, for the check behind: a collector logs those that say nothing
 }
 
 // NewPath returns the way to addr, which is host:port.
@@ -154,12 +155,20 @@ func (p *Path) port(ctx context.Context) []Finding {
 		return []Finding{p.closed(ctx, err, took)}
 	}
 	p.reached.Store(true)
-	defer conn.Close()
+	p.spare.Store(&conn)
 	text := fmt.Sprintf("open, connected to %s in %s", conn.RemoteAddr(), round(took))
 	if took > slowConnect {
 		return []Finding{Doubt("a slow or lossy line, or a name with several addresses of which the first does not answer", "%s: that is slow", text)}
 	}
 	return []Finding{Good("%s", text)}
+}
+
+// connect gives the connection that the check of the port has made, else another.
+func (p *Path) connect(ctx context.Context) (net.Conn, error) {
+	if c := p.spare.Swap(nil); c != nil {
+		return *c, nil
+	}
+	return p.dial(ctx, "tcp", p.addr)
 }
 
 func (p *Path) closed(ctx context.Context, err error, took time.Duration) Finding {

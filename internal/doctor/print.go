@@ -40,7 +40,7 @@ func (r *Report) Print(w io.Writer, coloured bool) error {
 		}
 		fmt.Fprintf(&b, "  %s  %-*s  %s%s\n", word, width, c.Check, about, config.Printable(c.Text))
 		indent := strings.Repeat(" ", 2+4+2+width+2)
-		if c.Next != "" {
+		if c.Next != "" && c.Next != mendFirst {
 			fmt.Fprintf(&b, "%s-> %s\n", indent, config.Printable(c.Next))
 		}
 		for line := range strings.Lines(c.Detail) {

@@ -16,10 +16,10 @@ import (
 type Process struct {
 	Program string // agent or collector
 	Dir     string
-	Version string // of this program
-	Started string // how it is started: "service start" or "agent run"
-	Must    bool   // it is to run: nobody else starts it
-	Needs   int    // descriptors that it will want
+	Version string     // of this program
+	Started string     // how it is started: "service start" or "agent run"
+	Must    bool       // it is to run: nobody else starts it
+	Wants   func() int // descriptors if all come that may; nil: it is not known
 
 	// Ask asks the daemon about itself. control.ErrNotRunning: there is none.
 	Ask func(ctx context.Context) (About, error)
@@ -103,8 +103,8 @@ func (p *Process) limits(ctx context.Context) []Finding {
 		return []Finding{Bad(next, "%s: new ones fail", text)}
 	case a.Files*100 >= a.FilesLimit*70:
 		return []Finding{Doubt(next, "%s: that is near", text)}
-	case p.Needs > a.FilesLimit*9/10:
-		return []Finding{Doubt(next, "%s, and %d are wanted if all come at once", text, p.Needs)}
+	case p.Wants != nil && p.Wants() > a.FilesLimit*9/10:
+		return []Finding{Doubt(next, "%s, and %d are wanted if all come at once", text, p.Wants())}
 	}
 	return []Finding{Good("%s", text)}
 }

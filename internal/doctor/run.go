@@ -72,7 +72,7 @@ func Run(ctx context.Context, limit time.Duration, checks []Check) []Result {
 				}
 			}
 			if failed != nil {
-				o.findings = []Finding{Doubt("mend that first, then run this again", "not checked, because of: %s", strings.Join(failed, ", "))}
+				o.findings = []Finding{Doubt(mendFirst, "not checked, because of: %s", strings.Join(failed, ", "))}
 				return
 			}
 			began := time.Now()
@@ -135,5 +135,9 @@ func (c *Check) within(ctx context.Context) []Finding {
 		return []Finding{Bad(hangs, "no answer within %s", time.Since(began).Round(100*time.Millisecond))}
 	}
 }
+
+// mendFirst is the next step of what was not checked; print leaves it out, for the line
+// says it.
+const mendFirst = "mend that first, then run this again"
 
 const hangs = "what it looks at hangs (a dead network file system, a stuck disk or daemon): look there first"
