@@ -128,7 +128,7 @@ func (l *Link) untrusted(v *tls.CertificateVerificationError, c *tls.Config) Fin
 	case errors.As(v.Err, &invalid) && invalid.Reason == x509.Expired:
 		return Bad("if this machine's clock is right, renew the collector's certificate (one from its own authority is renewed as it runs: restart it), else set the clock",
 			"the collector's certificate ended at %s, and this machine's clock says %s", stamp(leaf.NotAfter), stamp(now))
-	case errors.As(v.Err, &hostname):
+	case errors.As(v.Err, &hostname) && chains(v, c): // the name is looked at first
 		return Bad("write the name that the certificate has into collectors, or into tls.server_name", "the certificate there is not for %s: it has %s", c.ServerName, names(leaf))
 	case leaf.VerifyHostname(pki.ServerName) == nil:
 		return Bad(`enrol at this collector ("collector token create" there prints the command), or point the agent at the one where it was enrolled`,
@@ -136,6 +136,17 @@ func (l *Link) untrusted(v *tls.CertificateVerificationError, c *tls.Config) Fin
 	}
 	return Bad("a proxy that takes TLS apart, or another server: have the collector's address exempted from inspection, or correct the address",
 		"what answers there shows a certificate for %s by %q, which this agent does not trust", names(leaf), by)
+}
+
+// chains reports whether what was shown leads to an authority that is trusted, whatever
+// the name.
+func chains(v *tls.CertificateVerificationError, c *tls.Config) bool {
+	rest := x509.NewCertPool()
+	for _, cert := range v.UnverifiedCertificates[1:] {
+		rest.AddCert(cert)
+	}
+	_, err := v.UnverifiedCertificates[0].Verify(x509.VerifyOptions{Roots: c.RootCAs, Intermediates: rest})
+	return err == nil
 }
 
 // nameOf is who signed a certificate.

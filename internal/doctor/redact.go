@@ -44,6 +44,9 @@ func scrubJSON(v any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(b) > maxPart {
+		return nil, fmt.Errorf("left out: %d bytes, a part of a bundle has at most %d", len(b), maxPart)
+	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
 	var tree any
@@ -178,10 +181,14 @@ var trace = regexp.MustCompile(`^(panic: |fatal error: |unexpected fault address
 // logPrefix is what journalctl -o short-iso puts before a message.
 var logPrefix = regexp.MustCompile(`^(\S+ )\S+ ([\w@.-]+)(\[\d+\])?: `)
 
+// longestLine is how much of a line of the log is kept.
+const longestLine = 2 << 10
+
 // scrubLog returns a line of the log without what users' programs have said, and
 // without the shapes of secrets. A line that is neither the daemon's nor the service
 // system's is left out but for its time.
 func scrubLog(line string) string {
+	line = line[:min(len(line), longestLine)]
 	prefix, message, ident := "", line, ""
 	if m := logPrefix.FindStringSubmatch(line); m != nil {
 		prefix, message, ident = m[1]+m[2]+": ", line[len(m[0]):], m[2]
