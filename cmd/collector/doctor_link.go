@@ -126,8 +126,8 @@ func (e *examination) pagesCheck() doctor.Check {
 			return []doctor.Finding{doctor.Good("none are served")}
 		case !config.IsLocal(addr) && e.cfg.Plaintext:
 			return []doctor.Finding{doctor.Bad("leave insecure_plaintext out, or use 127.0.0.1:PORT", "%s: other machines would see them without TLS", addr)}
-		case !config.IsLocal(addr) && !enroll.OpenBearer(e.cfg.Dir).Exists():
-			return []doctor.Finding{doctor.Doubt("collector token http makes one", "%s: other machines need a bearer token to see them, and there is none", addr)}
+		case !config.IsLocal(addr) && !there(filepath.Join(e.cfg.Dir, "tls", "http-token.json")):
+			return []doctor.Finding{doctor.Doubt("start the collector once, or: collector token http makes one", "%s: other machines need a bearer token to see them, and there is none", addr)}
 		}
 		who := "this machine alone sees them"
 		if !config.IsLocal(addr) {
