@@ -137,7 +137,7 @@ func (r *run) run(ctx context.Context) (err error) {
 
 	in := newInputs(r.agent, r.cfg.Inputs, r.log)
 	re := &reloader{settings: r.settings, agent: r.agent, inputs: in, level: r.level, log: r.log, cfg: r.cfg}
-	socket, err := control.Listen(r.cfg.Dir)
+	socket, err := control.ListenSoon(r.cfg.Dir, r.log)
 	if err != nil {
 		return errors.Join(err, r.agent.Close())
 	}

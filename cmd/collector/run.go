@@ -99,7 +99,7 @@ func run(ctx context.Context, s *settings, c config.Collector, level *slog.Level
 			l.Close()
 		}
 	}()
-	socket, err := control.Listen(c.Dir)
+	socket, err := control.ListenSoon(c.Dir, log)
 	if err != nil {
 		return err
 	}
