@@ -29,17 +29,17 @@ func TestADiskThatSomebodyElseFillsAndFrees(t *testing.T) {
 		filledChild(t, strings.Split(spec, ":"))
 		return
 	}
-	for _, kind := range []string{"tmpfs", "ext4"} {
+	for kind, program := range map[string]string{"tmpfs": "", "ext4": "mkfs.ext4", "quota": "mkfs.btrfs"} {
 		t.Run(kind, func(t *testing.T) {
 			attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 			if os.Geteuid() != 0 {
-				if kind == "ext4" {
+				if program != "" {
 					cannot(t, "a loop device needs root")
 				}
 				attr.Cloneflags |= syscall.CLONE_NEWUSER
 				attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
 			}
-			if _, err := exec.LookPath("mkfs.ext4"); kind == "ext4" && err != nil {
+			if _, err := exec.LookPath(program); program != "" && err != nil {
 				cannot(t, err.Error())
 			}
 			if err := filledRun(t, attr, "mount", kind, t.TempDir()); errors.Is(err, syscall.EPERM) {
@@ -77,6 +77,10 @@ func filledRun(t *testing.T, attr *syscall.SysProcAttr, spec ...string) error {
 
 // filledChild is a process of the test: it mounts, or it is one life of the lane.
 func filledChild(t *testing.T, spec []string) {
+	if spec[0] == "own" {
+		filledByItself(t, spec[1], spec[2] == "drain")
+		return
+	}
 	if spec[0] == "life" {
 		seed, _ := strconv.ParseUint(spec[2], 10, 64)
 		rounds, _ := strconv.Atoi(spec[3])
@@ -93,19 +97,33 @@ func filledChild(t *testing.T, spec []string) {
 	disk := filepath.Join(dir, "disk")
 	must(os.Mkdir(disk, 0o700))
 	must(syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""))
-	if kind == "tmpfs" {
+	image, whole := filepath.Join(dir, "image"), filepath.Join(dir, "whole")
+	var steps [][]string
+	size := int64(8 << 20)
+	switch kind {
+	case "tmpfs":
 		must(syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=6m"))
-	} else {
-		image := filepath.Join(dir, "image")
-		must(os.WriteFile(image, nil, 0o600))
-		must(os.Truncate(image, 8<<20))
-		for _, args := range [][]string{{"mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-m", "0", image}, {"mount", "-o", "loop", image, disk}} {
-			if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-				t.Fatalf("%v: %v\n%s", args, err, out)
-			}
+	case "ext4":
+		steps = [][]string{{"mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-m", "0", image}, {"mount", "-o", "loop", image, disk}}
+	case "quota": // a folder with a limit of its own: EDQUOT, on a file system that never writes in place
+		must(os.Mkdir(whole, 0o700))
+		size = 256 << 20
+		steps = [][]string{{"mkfs.btrfs", "-q", image}, {"mount", "-o", "loop", image, whole}, {"btrfs", "quota", "enable", whole},
+			{"btrfs", "subvolume", "create", whole + "/a"}, {"btrfs", "qgroup", "limit", "6m", whole + "/a"}, {"mount", "--bind", whole + "/a", disk}}
+		defer syscall.Unmount(whole, 0)
+	}
+	must(os.WriteFile(image, nil, 0o600))
+	must(os.Truncate(image, size))
+	for _, args := range steps {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
 		}
 	}
 	defer syscall.Unmount(disk, 0)
+	for _, what := range []string{"keep", "keep", "keep", "drain", "drain"} {
+		must(filledRun(t, nil, "own", dir, what))
+	}
+	must(os.RemoveAll(filepath.Join(disk, "lane")))
 	for i, o := range []Overflow{Reject, Block, DropOldest, DropNewest} {
 		must(os.WriteFile(filepath.Join(dir, "log"), []byte(o.String()+"\n"), 0o600))
 		for k := range 5 {
@@ -115,6 +133,54 @@ func filledChild(t *testing.T, spec []string) {
 		judgeFilled(t, filepath.Join(dir, "log"), o)
 		must(os.RemoveAll(filepath.Join(disk, "lane")))
 	}
+}
+
+// filledByItself is a life of a lane that has all the room there is. It opens, fills
+// what is left, delivers some of it if it is to, and ends without a word.
+func filledByItself(t *testing.T, dir string, drain bool) {
+	lane := filepath.Join(dir, "disk", "lane")
+	_, err := os.Stat(lane)
+	again := err == nil
+	q, err := Open(context.Background(), Config{Dir: lane, Agent: "a", Lane: "l", AckDelay: time.Millisecond, SegmentSize: 16 << 20, FreeSpace: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := q.Streams()[0]
+	match := wire.Match{Found: st.Acked > 0, Epoch: st.Epoch, W: st.Acked, Common: st.Acked}
+	if _, err := q.Welcome(context.Background(), storeA, q.Streams(), []wire.Match{match}); err != nil {
+		t.Fatal(err)
+	}
+	if n := q.Stats().Backlog; again && n < 500 {
+		t.Fatalf("a backlog of %d after a life that filled the disk", n)
+	}
+	body := make([]byte, 1000)
+	for i := range body {
+		body[i] = byte(rand.Uint32())
+	}
+	list := make([]wire.Message, 900)
+	for i := range list {
+		list[i] = wire.Message{Time: base, Body: body}
+	}
+	for err == nil {
+		err = q.Put(context.Background(), list...)
+	}
+	if !errors.Is(err, ErrFull) {
+		t.Fatal(err)
+	}
+	sent := st.Acked
+	for range 5 {
+		if !drain {
+			break
+		}
+		e, ok, err := q.Next(st.Epoch, sent+1)
+		if err != nil || !ok {
+			t.Fatalf("next %d: %t, %v", sent+1, ok, err)
+		}
+		sent = e.To
+		q.Ack(st.Epoch, sent)
+	}
+	time.Sleep(10 * time.Millisecond) // an ack may be on disk, or not
+	os.Exit(0)
 }
 
 // filledLife is one life of the lane: it drains what is there, then puts messages
@@ -142,7 +208,7 @@ func filledLife(t *testing.T, dir string, seed uint64, rounds int) {
 	}
 	q, err := Open(context.Background(), Config{Dir: filepath.Join(disk, "lane"), Agent: "a", Lane: "l", AckDelay: time.Millisecond, SegmentSize: 128 << 10, Overflow: o, FreeSpace: -1})
 	if err != nil {
-		if errors.Is(err, syscall.ENOSPC) && rounds > 0 { // without any room, and no ballast: another life
+		if (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && rounds > 0 { // without any room, and no ballast: another life
 			os.Remove(filler)
 			os.Exit(0)
 		}
@@ -186,6 +252,7 @@ func filledLife(t *testing.T, dir string, seed uint64, rounds int) {
 		}
 	}
 	for round := range rounds {
+		patience := 20 * time.Millisecond
 		if r.IntN(3) > 0 { // somebody fills the disk
 			f, err := os.OpenFile(filler, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 			if err == nil {
@@ -199,10 +266,11 @@ func filledLife(t *testing.T, dir string, seed uint64, rounds int) {
 			}
 		} else {
 			os.Remove(filler)
+			patience = 2 * roomPause // whoever waits for room (Block) is to find it
 		}
 		for k := range 6 {
 			id := fmt.Sprintf("%d.%d.%d", seed, round, k)
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			err := q.Put(ctx, wire.Message{Time: base, Body: append([]byte(id+" "), make([]byte, r.IntN(30000))...)})
 			cancel()
 			switch {

@@ -394,6 +394,12 @@ func (r *recovery) adopt(seg segment, before bool) error {
 		switch err := f.harden(s.commit); {
 		case isDamage(err):
 			return err
+		case isSpace(err) && durable.SyncFile(f.os) == nil:
+			// Where each write needs new blocks (copy on write), neither file takes it. What
+			// the last process could not sync was not accepted; if the power takes it after all,
+			// the store has it, and the lane forks (rule 2).
+			r.warn("the last commit of segment %s could not be written again for want of room, and was synced where it is: %v", seg.name(), err)
+			blocks = nil
 		case err != nil: // the new file is another chance
 			r.warn("the last commit of segment %s could not be written again in its place: %v", seg.name(), err)
 		default:

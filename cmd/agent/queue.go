@@ -87,5 +87,5 @@ func askOrRead[T any](dir string, ask, read func() (T, error)) (T, error) {
 
 // withoutSocket says who has a folder that is in use.
 func withoutSocket(err error) error {
-	return fmt.Errorf("%w: the program that has it embeds the agent without a control socket; ask that program", err)
+	return fmt.Errorf("%w: by a program that no command reaches: it embeds the agent without a control socket, or its folder takes no socket now (disk full or read-only; see its log)", err)
 }
