@@ -11,9 +11,9 @@ import (
 )
 
 // Where a service has its things.
-const (
-	serviceConfig = "/etc/fieldpost/agent.yaml"
-	serviceData   = "/var/lib/fieldpost/agent"
+var (
+	serviceConfig = service.Config("agent")
+	serviceData   = service.Data("agent")
 )
 
 func serviceCommand() *cobra.Command {
@@ -28,6 +28,7 @@ func serviceCommand() *cobra.Command {
 			Program: program, Args: []string{"run", "--stay", "--config", serviceConfig},
 			Config: serviceConfig, Data: serviceData, User: "fieldpost", MemoryMax: 512 << 20, Files: 8192,
 		},
+		Root: root,
 		Define: func(c *cobra.Command) {
 			s.addID(c.Flags())
 			s.addLink(c.Flags())

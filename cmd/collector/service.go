@@ -12,9 +12,9 @@ import (
 )
 
 // Where a service has its things.
-const (
-	serviceConfig = "/etc/fieldpost/collector.yaml"
-	serviceData   = "/var/lib/fieldpost/collector"
+var (
+	serviceConfig = service.Config("collector")
+	serviceData   = service.Data("collector")
 )
 
 func serviceCommand() *cobra.Command {
@@ -29,6 +29,7 @@ func serviceCommand() *cobra.Command {
 			Program: program, Args: []string{"run", "--config", serviceConfig},
 			Config: serviceConfig, Data: serviceData, User: "fieldpost", MemoryMax: 2 << 30, Files: 200_000,
 		},
+		Root:   root,
 		Define: func(c *cobra.Command) { s.addServer(c.Flags()) },
 		Config: s.render,
 	})

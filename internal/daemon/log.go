@@ -17,11 +17,16 @@ import (
 // Logger is [LeveledLogger] with a level that does not change.
 func Logger(w io.Writer, cfg config.Log) *slog.Logger { return LeveledLogger(w, cfg.Format, cfg.Level) }
 
-// LeveledLogger returns a logger that writes to w. The format auto means colours and
-// short times if w is a terminal, lines with systemd's levels if w is its journal,
-// else text.
+// LeveledLogger returns a logger that writes to w, or with w's own handler if it has
+// one. The format auto means colours and short times if w is a terminal, lines with
+// systemd's levels if w is its journal, else text.
 func LeveledLogger(w io.Writer, format config.LogFormat, level slog.Leveler) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
+	if own, ok := w.(interface {
+		Handler(*slog.HandlerOptions) slog.Handler
+	}); ok {
+		return slog.New(own.Handler(opts))
+	}
 	f, ok := w.(*os.File)
 	switch {
 	case format == config.LogJSON:

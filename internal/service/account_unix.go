@@ -39,14 +39,31 @@ func (o owner) ids() (uid, gid int, err error) {
 	return uid, gid, err
 }
 
-// owns reports whether a file is the owner's.
-func (o owner) owns(info fs.FileInfo) (bool, error) {
+// ownerOf returns whose the files of a daemon are.
+func ownerOf(d *Daemon) owner { return owner(d.User) }
+
+// rights says who may do what with a folder.
+func (o owner) rights(mode fs.FileMode) string { return fmt.Sprintf("mode %#o, owner %s", mode, o) }
+
+// has reports whether a folder is the owner's and has a mode.
+func (o owner) has(_ string, info fs.FileInfo, mode fs.FileMode) (bool, error) {
 	uid, gid, err := o.ids()
 	if unknown := user.UnknownUserError(""); errors.As(err, &unknown) {
 		return false, nil // its account is to be made first
 	}
 	s, ok := info.Sys().(*syscall.Stat_t)
-	return ok && int(s.Uid) == uid && int(s.Gid) == gid, err
+	return ok && int(s.Uid) == uid && int(s.Gid) == gid && info.Mode().Perm() == mode, err
+}
+
+// mkdir makes a folder the owner's, and a new one if there is none.
+func (o owner) mkdir(path string, mode fs.FileMode) error {
+	if err := os.MkdirAll(path, mode); err != nil {
+		return err
+	}
+	if err := os.Chmod(path, mode); err != nil { // whatever the umask is
+		return err
+	}
+	return o.give(path)
 }
 
 // give makes a file the owner's. A link is not followed.
@@ -59,7 +76,8 @@ func (o owner) give(path string) error {
 }
 
 // account is the step that makes a system account which can log in nowhere.
-func account(name string) step {
+func account(d *Daemon) step {
+	name := d.User
 	return step{
 		what: "make the system account " + name,
 		done: func() (bool, error) {

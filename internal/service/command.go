@@ -12,6 +12,8 @@ import (
 // Setup is what a program says of the daemon that is to be a service.
 type Setup struct {
 	Daemon Daemon
+	// Root returns the program's command, for the daemon as a service of Windows.
+	Root func() *cobra.Command
 
 	// Define adds the flags of "install" that stand for keys of the configuration.
 	Define func(c *cobra.Command)
@@ -25,12 +27,13 @@ func Command(s Setup) *cobra.Command {
 		Use:   "service",
 		Short: "Make this a service of the machine, and steer it",
 		Long: fmt.Sprintf(`Makes %[1]s a service: on Linux under systemd with a unit of its own, hardened and
-with a watchdog; under OpenRC, SysV, launchd and Windows with what those offer.
+with a watchdog; on Windows with a virtual account, its log in the Event Log; under
+OpenRC, SysV and launchd with what those offer.
 
 It runs under the account %[2]s. Its configuration is %[3]s, its data
-%[4]s.`, s.Daemon.Name, s.Daemon.User, s.Daemon.Config, s.Daemon.Data),
+%[4]s.`, s.Daemon.Name, s.Daemon.account(), s.Daemon.Config, s.Daemon.Data),
 	}
-	c.AddCommand(packageCommands(s.Daemon)...)
+	c.AddCommand(platformCommands(s)...)
 	c.AddCommand(installCommand(s), uninstallCommand(s.Daemon), statusCommand(s.Daemon),
 		steerCommand(s.Daemon, "start", "Start the service", (*Manager).Start),
 		steerCommand(s.Daemon, "stop", "Stop the service", (*Manager).Stop),
@@ -49,7 +52,7 @@ the flags, and the service, which starts with the machine from then on; it does 
 start it now. What is there already is left alone, above all the configuration, so it
 may be run twice. Only root, or an administrator, may do it.
 
-It exits 0 once all is as it should be, 1 if something could not be done.`, s.Daemon.User, s.Daemon.Config),
+It exits 0 once all is as it should be, 1 if something could not be done.`, s.Daemon.account(), s.Daemon.Config),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if unit {

@@ -21,16 +21,16 @@ var packageFolders = []string{"/usr/lib/systemd/system", "/lib/systemd/system"}
 
 // packaged reports whether a package has brought the service's unit, and no other one
 // stands before it.
-func (m *Manager) packaged() bool {
-	if !m.systemd {
+func (l *library) packaged() bool {
+	if !l.systemd() {
 		return false
 	}
-	name := m.d.Name + ".service"
+	name := l.d.Name + ".service"
 	if _, err := os.Lstat(filepath.Join(unitFolder, name)); !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
 	for _, folder := range packageFolders {
-		if have, err := os.ReadFile(filepath.Join(folder, name)); err == nil && bytes.Equal(have, []byte(m.d.Unit())) {
+		if have, err := os.ReadFile(filepath.Join(folder, name)); err == nil && bytes.Equal(have, []byte(l.d.Unit())) {
 			return true
 		}
 	}
@@ -38,29 +38,29 @@ func (m *Manager) packaged() bool {
 }
 
 // enable is the step that lets the package's service start with the machine.
-func (m *Manager) enable() step {
+func (l *library) enable() step {
 	return step{
-		what: fmt.Sprintf("enable the service %s of the package", m.d.Name),
+		what: fmt.Sprintf("enable the service %s of the package", l.d.Name),
 		done: func() (bool, error) {
-			out, err := exec.Command("systemctl", "is-enabled", m.d.Name).Output()
+			out, err := exec.Command("systemctl", "is-enabled", l.d.Name).Output()
 			if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 				err = nil // disabled
 			}
 			return strings.TrimSpace(string(out)) == "enabled", err
 		},
-		do: func() error { return command("systemctl", "enable", m.d.Name) },
+		do: func() error { return command("systemctl", "enable", l.d.Name) },
 	}
 }
 
-// packageCommands returns what a package's scripts call.
-func packageCommands(d Daemon) []*cobra.Command {
+// platformCommands returns what a package's scripts call.
+func platformCommands(s Setup) []*cobra.Command {
 	return []*cobra.Command{{
 		Use:    "prepare",
 		Short:  "Make the account and the folders, and give the account its configuration",
 		Long:   "Does what a package cannot carry in itself. What is done already is left alone.",
 		Hidden: true,
 		Args:   cobra.NoArgs,
-		RunE:   func(cmd *cobra.Command, _ []string) error { return prepare(cmd.OutOrStdout(), d) },
+		RunE:   func(cmd *cobra.Command, _ []string) error { return prepare(cmd.OutOrStdout(), s.Daemon) },
 	}}
 }
 
@@ -70,9 +70,9 @@ func prepare(w io.Writer, d Daemon) error {
 	if err := privileged(); err != nil {
 		return err
 	}
-	own := owner(d.User)
+	own := ownerOf(&d)
 	steps := []step{
-		account(d.User),
+		account(&d),
 		folder(filepath.Dir(d.Config), 0o755, ""),
 		folder(filepath.Dir(d.Data), 0o755, ""),
 		folder(d.Data, 0o700, own),

@@ -46,7 +46,7 @@ func run(w io.Writer, dry bool, steps []step) error {
 // folder is the step that makes a folder with an owner.
 func folder(path string, mode fs.FileMode, own owner) step {
 	return step{
-		what: fmt.Sprintf("make the folder %s, mode %#o, owner %s", path, mode, own),
+		what: fmt.Sprintf("make the folder %s, %s", path, own.rights(mode)),
 		done: func() (bool, error) {
 			info, err := os.Lstat(path)
 			if errors.Is(err, fs.ErrNotExist) {
@@ -58,18 +58,9 @@ func folder(path string, mode fs.FileMode, own owner) step {
 			if !info.IsDir() {
 				return false, fmt.Errorf("it is there and no folder (%s); move it away", info.Mode().Type())
 			}
-			has, err := own.owns(info)
-			return has && info.Mode().Perm() == mode, err
+			return own.has(path, info, mode)
 		},
-		do: func() error {
-			if err := os.MkdirAll(path, mode); err != nil {
-				return err
-			}
-			if err := os.Chmod(path, mode); err != nil { // whatever the umask is
-				return err
-			}
-			return own.give(path)
-		},
+		do: func() error { return own.mkdir(path, mode) },
 	}
 }
 
