@@ -7,8 +7,9 @@
 // On Unix the socket is DIR/control, open to its owner only; Linux also tells the
 // daemon who asks, and it answers its own user and root alone. Where its path would
 // be longer than the operating system takes, Linux reaches it through
-// /proc/self/fd. On Windows it is a named pipe whose name is made from the
-// folder's path, open to its owner, the administrators and the system.
+// /proc/self/fd. On Windows it is a named pipe, open to its owner, the administrators
+// and the system; DIR/control holds its name, which is random and new with each start,
+// so that nobody who may not read the folder can take its place.
 //
 // What the package promises:
 //

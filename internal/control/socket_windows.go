@@ -2,13 +2,16 @@ package control
 
 import (
 	"context"
-	"crypto/sha256"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/Microsoft/go-winio"
 )
@@ -16,39 +19,57 @@ import (
 // access gives the pipe to its owner, the administrators and the system.
 const access = "D:P(A;;GA;;;OW)(A;;GA;;;BA)(A;;GA;;;SY)"
 
-// Listen makes the pipe for dir, whose lock the caller has.
+// name is that of the file in the folder which holds the pipe's name.
+const name = "control"
+
+// Pipes have one folder for the whole machine, where anybody may make one. So the
+// name is random, new with each start, and stands in a file that only those can read
+// who may use the folder: nobody else can be there first, or pass for the daemon.
+const prefix = `\\.\pipe\fieldpost-`
+
+var pipeName = regexp.MustCompile("^" + regexp.QuoteMeta(prefix) + "[A-Z2-7]{26}\n$")
+
+// Listen makes the pipe for dir, whose lock the caller has, and replaces what a
+// killed daemon left. Closing the listener removes its name from the folder.
 func Listen(dir string) (net.Listener, error) {
-	name, err := pipe(dir)
+	pipe := prefix + rand.Text()
+	l, err := winio.ListenPipe(pipe, &winio.PipeConfig{SecurityDescriptor: access})
 	if err != nil {
 		return nil, fmt.Errorf("control pipe: %w", err)
 	}
-	l, err := winio.ListenPipe(name, &winio.PipeConfig{SecurityDescriptor: access})
-	if err != nil {
-		return nil, fmt.Errorf("control pipe %s: %w", name, err)
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(pipe+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("control pipe: its name cannot be left in the folder: %w", errors.Join(err, l.Close()))
 	}
-	return l, nil
+	return &listener{Listener: l, path: path}, nil
 }
 
-// pipe returns the name of dir's pipe. Paths differ in case only by accident.
-func pipe(dir string) (string, error) {
-	path, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	sum := sha256.Sum256([]byte(strings.ToLower(path)))
-	return fmt.Sprintf(`\\.\pipe\fieldpost-%x`, sum[:16]), nil
+// listener is one that takes its name along.
+type listener struct {
+	net.Listener
+	path string
+	once sync.Once
+}
+
+func (l *listener) Close() error {
+	err := net.ErrClosed
+	l.once.Do(func() { err = errors.Join(os.Remove(l.path), l.Listener.Close()) })
+	return err
 }
 
 func dial(ctx context.Context, dir string) (net.Conn, error) {
-	name, err := pipe(dir)
+	pipe, err := os.ReadFile(filepath.Join(dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotRunning
+	}
 	if err != nil {
 		return nil, err
 	}
-	conn, err := winio.DialPipeContext(ctx, name)
-	if errors.Is(err, fs.ErrNotExist) {
+	if !pipeName.Match(pipe) { // a daemon is about to write it
+		return nil, ErrNotRunning
+	}
+	conn, err := winio.DialPipeContext(ctx, strings.TrimSpace(string(pipe)))
+	if errors.Is(err, fs.ErrNotExist) { // what a killed daemon leaves
 		return nil, ErrNotRunning
 	}
 	return conn, err

@@ -97,7 +97,7 @@ func Folders(pattern string, folders map[string]bool) (troubles []*fs.PathError)
 // quote makes a pattern that stands for path alone.
 func quote(path string) string {
 	if filepath.Separator == '\\' {
-		return path // there brackets cannot be quoted
+		return strings.ReplaceAll(path, "[", "[[]") // there a backslash quotes nothing, and no name has the others
 	}
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
 }

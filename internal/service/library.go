@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -45,7 +46,7 @@ func (l *library) Platform() string { return l.service.Platform() }
 
 func (l *library) systemd() bool { return l.service.Platform() == "linux-systemd" }
 
-func (l *library) register() step {
+func (l *library) register(io.Writer) step {
 	s := step{what: fmt.Sprintf("register the service %s (%s)", l.d.Name, l.service.Platform()), do: l.service.Install}
 	if !l.systemd() {
 		s.done = l.installed

@@ -39,7 +39,7 @@ func (m *Manager) Install(w io.Writer, config []byte, dry bool) error {
 		file(m.d.Config, config, 0o640, true, own),
 		folder(filepath.Dir(m.d.Data), 0o755, ""),
 		folder(m.d.Data, 0o700, own),
-		m.system.register(),
+		m.system.register(w),
 	})
 }
 

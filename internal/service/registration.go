@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 	"unicode/utf16"
@@ -52,13 +53,20 @@ func (d *Daemon) registration() *registration {
 // has no password, and no rights but those it is given.
 func virtualAccount(service string) string { return `NT SERVICE\` + service }
 
+// errNoSetting is returned by a registrar that does not know a setting.
+var errNoSetting = errors.New("this system has no such setting")
+
 // registrar takes a registration, as Windows' service manager does. Each call is for
 // the service of that name.
 type registrar interface {
-	// put makes the service (own process, automatic but delayed start, an
-	// unrestricted service SID), or gives the one that is there these settings.
+	// put makes the service, a process of its own that starts with the machine, or
+	// gives the one that is there these settings.
 	put(r *registration) (made bool, err error)
 	remove(name string) error
+	// delayStart lets it start after what the machine needs to be used.
+	delayStart(name string) error
+	// setServiceSID gives its processes the SID that serviceSID returns.
+	setServiceSID(name string) error
 	// setRecovery says what follows a failure: a start again after the delay.
 	setRecovery(name string, delays []time.Duration, calm time.Duration) error
 	// recoverFromErrors makes an end with an error a failure too, not only a crash.
@@ -70,8 +78,9 @@ type registrar interface {
 }
 
 // apply registers the service. If that fails a service that it has made is removed
-// again, so that none starts with half of its settings.
-func (r *registration) apply(to registrar) error {
+// again, so that none starts with half of its settings. What the system does not
+// know is told to w and passed over: every Windows since 7 knows all of it.
+func (r *registration) apply(w io.Writer, to registrar) error {
 	made, err := to.put(r)
 	if err != nil {
 		return fmt.Errorf("make the service: %w", err)
@@ -80,13 +89,20 @@ func (r *registration) apply(to registrar) error {
 		what string
 		do   func() error
 	}{
+		{"delayed start", func() error { return to.delayStart(r.name) }},
+		{"SID", func() error { return to.setServiceSID(r.name) }},
 		{"recovery actions", func() error { return to.setRecovery(r.name, r.recovery, r.calm) }},
 		{"recovery from errors", func() error { return to.recoverFromErrors(r.name) }},
 		{"time for a shutdown", func() error { return to.setPreShutdown(r.name, r.preShutdown) }},
 		{"privileges", func() error { return to.setPrivileges(r.name, r.privileges) }},
 		{"source of events", func() error { return to.setEventSource(r.name) }},
 	} {
-		if err = s.do(); err != nil {
+		err = s.do()
+		if errors.Is(err, errNoSetting) {
+			fmt.Fprintf(w, "  not set: the service's %s; %v\n", s.what, err)
+			err = nil
+		}
+		if err != nil {
 			err = fmt.Errorf("set the service's %s: %w", s.what, err)
 			break
 		}

@@ -3,6 +3,7 @@ package service
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -48,15 +49,6 @@ func all(name string, f func(*mgr.Service) error) error {
 	return with(name, windows.SC_MANAGER_ALL_ACCESS, windows.SERVICE_ALL_ACCESS, f)
 }
 
-func (r *registration) config() mgr.Config {
-	return mgr.Config{
-		ServiceType: windows.SERVICE_WIN32_OWN_PROCESS, StartType: mgr.StartAutomatic, ErrorControl: mgr.ErrorNormal,
-		BinaryPathName: commandLine(r.program, r.args), ServiceStartName: r.account,
-		DisplayName: r.name, Description: r.description,
-		SidType: windows.SERVICE_SID_TYPE_UNRESTRICTED, DelayedAutoStart: true,
-	}
-}
-
 // commandLine writes a command line. The program is quoted always: a path with a
 // space that is not would name another program as well.
 func commandLine(program string, args []string) string {
@@ -68,7 +60,7 @@ func commandLine(program string, args []string) string {
 }
 
 func (scm) put(r *registration) (made bool, err error) {
-	err = all(r.name, func(s *mgr.Service) error { return s.UpdateConfig(r.config()) })
+	err = all(r.name, func(s *mgr.Service) error { return update(s.Handle, r) })
 	if !errors.Is(err, windows.ERROR_SERVICE_DOES_NOT_EXIST) {
 		return false, err
 	}
@@ -77,16 +69,65 @@ func (scm) put(r *registration) (made bool, err error) {
 		return false, fmt.Errorf("open the service manager: %w", err)
 	}
 	defer m.Disconnect()
-	// It is made with the least, because the library leaves the quotes to itself.
-	s, err := m.CreateService(r.name, r.program, mgr.Config{StartType: mgr.StartManual, ErrorControl: mgr.ErrorNormal, ServiceStartName: r.account, DisplayName: r.name}, r.args...)
+	// The library quotes a program only if its path has a space; update quotes it.
+	s, err := m.CreateService(r.name, r.program, mgr.Config{
+		StartType: mgr.StartAutomatic, ErrorControl: mgr.ErrorNormal, ServiceStartName: r.account, DisplayName: r.name,
+	}, r.args...)
 	if err != nil {
 		return false, err
 	}
 	defer s.Close()
-	if err := s.UpdateConfig(r.config()); err != nil {
+	if err := update(s.Handle, r); err != nil {
 		return false, errors.Join(err, s.Delete())
 	}
 	return true, nil
+}
+
+// update gives a service the settings of a registration that every system knows.
+func update(h windows.Handle, r *registration) error {
+	line, err := windows.UTF16PtrFromString(commandLine(r.program, r.args))
+	if err != nil {
+		return err
+	}
+	account, err := windows.UTF16PtrFromString(r.account)
+	if err != nil {
+		return err
+	}
+	err = windows.ChangeServiceConfig(h, windows.SERVICE_WIN32_OWN_PROCESS, windows.SERVICE_AUTO_START, windows.SERVICE_ERROR_NORMAL, line, nil, nil, nil, account, nil, nil)
+	if err != nil {
+		return err
+	}
+	description, err := windows.UTF16PtrFromString(r.description)
+	if err != nil {
+		return err
+	}
+	return change(h, windows.SERVICE_CONFIG_DESCRIPTION, unsafe.Pointer(&windows.SERVICE_DESCRIPTION{Description: description}))
+}
+
+// change changes one of a service's further settings.
+func change(h windows.Handle, level uint32, info unsafe.Pointer) error {
+	return known(windows.ChangeServiceConfig2(h, level, (*byte)(info)))
+}
+
+// known returns err, or errNoSetting if that is what it says.
+func known(err error) error {
+	if errors.Is(err, windows.ERROR_INVALID_LEVEL) {
+		return errNoSetting
+	}
+	return err
+}
+
+func (scm) delayStart(name string) error {
+	return all(name, func(s *mgr.Service) error {
+		return change(s.Handle, windows.SERVICE_CONFIG_DELAYED_AUTO_START_INFO, unsafe.Pointer(&windows.SERVICE_DELAYED_AUTO_START_INFO{IsDelayedAutoStartUp: 1}))
+	})
+}
+
+func (scm) setServiceSID(name string) error {
+	kind := uint32(windows.SERVICE_SID_TYPE_UNRESTRICTED)
+	return all(name, func(s *mgr.Service) error {
+		return change(s.Handle, windows.SERVICE_CONFIG_SERVICE_SID_INFO, unsafe.Pointer(&kind))
+	})
 }
 
 func (scm) remove(name string) error {
@@ -99,18 +140,18 @@ func (scm) setRecovery(name string, delays []time.Duration, calm time.Duration) 
 		for _, d := range delays {
 			actions = append(actions, mgr.RecoveryAction{Type: mgr.ServiceRestart, Delay: d})
 		}
-		return s.SetRecoveryActions(actions, uint32(calm.Seconds()))
+		return known(s.SetRecoveryActions(actions, uint32(calm.Seconds())))
 	})
 }
 
 func (scm) recoverFromErrors(name string) error {
-	return all(name, func(s *mgr.Service) error { return s.SetRecoveryActionsOnNonCrashFailures(true) })
+	return all(name, func(s *mgr.Service) error { return known(s.SetRecoveryActionsOnNonCrashFailures(true)) })
 }
 
 func (scm) setPreShutdown(name string, d time.Duration) error {
 	milliseconds := uint32(d.Milliseconds()) // SERVICE_PRESHUTDOWN_INFO
 	return all(name, func(s *mgr.Service) error {
-		return windows.ChangeServiceConfig2(s.Handle, windows.SERVICE_CONFIG_PRESHUTDOWN_INFO, (*byte)(unsafe.Pointer(&milliseconds)))
+		return change(s.Handle, windows.SERVICE_CONFIG_PRESHUTDOWN_INFO, unsafe.Pointer(&milliseconds))
 	})
 }
 
@@ -122,7 +163,7 @@ func (scm) setPrivileges(name string, list []string) error {
 	block = append(block, 0)
 	info := struct{ list *uint16 }{&block[0]} // SERVICE_REQUIRED_PRIVILEGES_INFO
 	return all(name, func(s *mgr.Service) error {
-		return windows.ChangeServiceConfig2(s.Handle, windows.SERVICE_CONFIG_REQUIRED_PRIVILEGES_INFO, (*byte)(unsafe.Pointer(&info)))
+		return change(s.Handle, windows.SERVICE_CONFIG_REQUIRED_PRIVILEGES_INFO, unsafe.Pointer(&info))
 	})
 }
 
@@ -136,11 +177,11 @@ func (scm) setEventSource(name string) error {
 
 // register tells the service manager of the daemon. It always does: what is there
 // gets the present settings.
-func (s scm) register() step {
+func (s scm) register(w io.Writer) step {
 	r := s.d.registration()
 	return step{
 		what: fmt.Sprintf("register the service %s (delayed start, account %s, started again after failures)", r.name, r.account),
-		do:   func() error { return r.apply(s) },
+		do:   func() error { return r.apply(w, s) },
 	}
 }
 

@@ -1,5 +1,7 @@
 package service
 
+import "io"
+
 // What the state of a service may be.
 const (
 	running      = "running"
@@ -11,9 +13,10 @@ const (
 // system is the machine's service system, for one daemon.
 type system interface {
 	Platform() string
-	// register is the step that makes the service known; it does not start it.
-	register() step
-	// packaged reports whether the service is a package's, which alone takes it away.
+	// register is the step that makes the service known; it does not start it. What
+	// is to be said as it is done goes to w.
+	register(w io.Writer) step
+	// packaged reports whether the service is a package\'s, which alone takes it away.
 	packaged() bool
 	// unregister takes away a service that does not run.
 	unregister() error
