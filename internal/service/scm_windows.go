@@ -281,19 +281,28 @@ func (s scm) wait(state svc.State, limit time.Duration) error {
 // program returns the path of the executable that the service manager starts.
 func (s scm) program() (path string, err error) {
 	err = with(s.d.Name, windows.SC_MANAGER_CONNECT, windows.SERVICE_QUERY_CONFIG, func(m *mgr.Service) error {
-		c, err := m.Config()
-		if err != nil {
-			return err
+		size := uint32(1 << 10)
+		for {
+			b := make([]byte, size)
+			c := (*windows.QUERY_SERVICE_CONFIG)(unsafe.Pointer(&b[0]))
+			err := windows.QueryServiceConfig(m.Handle, c, size, &size)
+			if errors.Is(err, windows.ERROR_INSUFFICIENT_BUFFER) && int(size) > len(b) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("query the service %s: %w", s.d.Name, err)
+			}
+			line := windows.UTF16PtrToString(c.BinaryPathName)
+			words, err := windows.DecomposeCommandLine(line)
+			if err == nil && len(words) == 0 {
+				err = exec.ErrNotFound
+			}
+			if err != nil {
+				return fmt.Errorf("the service's command line %q: %w", line, err)
+			}
+			path = words[0]
+			return nil
 		}
-		words, err := windows.DecomposeCommandLine(c.BinaryPathName)
-		if err == nil && len(words) == 0 {
-			err = exec.ErrNotFound
-		}
-		if err != nil {
-			return fmt.Errorf("the service's command line %q: %w", c.BinaryPathName, err)
-		}
-		path = words[0]
-		return nil
 	})
 	return path, err
 }
