@@ -10,7 +10,7 @@ N       ?= 200
 RACE    := $(shell CGO_ENABLED=1 sh -c '$(GO) env CC | xargs which' >/dev/null 2>&1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test sim e2e-long fmt lint fuzz bench powercut failedio injuries systemd demo clean
+.PHONY: help build test sim e2e-long fmt lint fuzz bench powercut failedio injuries systemd wine demo clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,7 @@ lint: ## gofmt, go vet, staticcheck, for Linux and Windows
 	cd bench && ../bin/staticcheck ./...
 	cd rigs/powercut && $(GO) vet ./... && ../../bin/staticcheck ./...
 	cd rigs/systemd && $(GO) vet ./... && ../../bin/staticcheck ./...
+	cd rigs/wine && $(GO) vet ./... && ../../bin/staticcheck ./...
 
 fuzz: ## fuzz every parser for TIME=30s each
 	@for f in $$(grep -rlE '^func Fuzz' --include=*_test.go .); do \
@@ -73,6 +74,9 @@ failedio: ## let N=200 operations on a disk fail, each in a life of agent and co
 
 systemd: ## run agent and collector as services under a real systemd (needs root and systemd-nspawn)
 	cd rigs/systemd && $(GO) test -count=1 -timeout 20m -v .
+
+wine: ## run the Windows programs under wine: services, installer, damage, power cuts (needs root, /dev/fuse, wine64, wixl, osslsigncode)
+	cd rigs/wine && $(GO) test -count=1 -timeout 20m -v .
 
 injuries: ## damage the folders of N=200 real lanes, and of as many journals, and judge what becomes of them
 	$(GO) test -count=1 -timeout 24h -v ./internal/injuries -injuries $(N) -rivals 10

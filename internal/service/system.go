@@ -16,7 +16,7 @@ type system interface {
 	// register is the step that makes the service known; it does not start it. What
 	// is to be said as it is done goes to w.
 	register(w io.Writer) step
-	// packaged reports whether the service is a package\'s, which alone takes it away.
+	// packaged reports whether the service is a package's, which alone takes it away.
 	packaged() bool
 	// unregister takes away a service that does not run.
 	unregister() error
