@@ -47,6 +47,9 @@ func (l *library) Platform() string { return l.service.Platform() }
 func (l *library) systemd() bool { return l.service.Platform() == "linux-systemd" }
 
 func (l *library) register(io.Writer) step {
+	if l.packaged() {
+		return l.enable()
+	}
 	s := step{what: fmt.Sprintf("register the service %s (%s)", l.d.Name, l.service.Platform()), do: l.service.Install}
 	if !l.systemd() {
 		s.done = l.installed
