@@ -51,20 +51,7 @@ func (a *Agent) Contents(lane string) (LaneContents, error) {
 	cfg, accepts := a.terms.Load().cfg.Lanes[lane]
 	l.Status.setPolicy(&cfg)
 	l.Status.Draining = !accepts
-	switch {
-	case c.Stats.Stopped:
-		l.State, l.Why = "stopped", l.Status.Trouble
-	case c.Stats.Failing != nil:
-		l.State, l.Why = "failing", l.Status.Trouble
-	case !accepts && c.Stats.Backlog > 0:
-		l.State = "draining"
-	case !accepts:
-		l.State = "drained"
-	case c.Full != nil:
-		l.State, l.Why = "full", c.Full.Error()
-	default:
-		l.State = "accepting"
-	}
+	l.State, l.Why = laneState(&c.Stats, accepts)
 	return l, nil
 }
 

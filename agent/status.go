@@ -21,6 +21,8 @@ type Status struct {
 	Dir      string        `json:"dir"`
 	Instance wire.Instance `json:"instance,omitzero"` // of the running process; none on a folder at rest
 	Opened   time.Time     `json:"opened,omitzero"`
+	DiskFree int64         `json:"disk_free_bytes,omitempty"` // of the disk that has the folder; of a running agent
+	DiskSize int64         `json:"disk_size_bytes,omitempty"`
 	Link     LinkStatus    `json:"link"`
 	Lanes    []LaneStatus  `json:"lanes"` // the default lane first, the others by name
 }
@@ -56,6 +58,13 @@ type LinkStatus struct {
 	CertificateError string    `json:"certificate_error,omitempty"` // what is wrong with its files, or why it was not renewed
 }
 
+// LinkStates and LinkCauses are the values of LinkStatus.State, and of its Cause and
+// Failures.
+var (
+	LinkStates = transport.States
+	LinkCauses = transport.Causes
+)
+
 // What links are.
 const (
 	Encrypted = "encrypted"
@@ -80,43 +89,59 @@ func (d *Days) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// The states of a lane of a running agent.
+const (
+	LaneAccepting = "accepting"
+	LaneFull      = "full"     // its limits have no room
+	LaneFailing   = "failing"  // the disk takes nothing, or less is free than is to stay free
+	LaneStopped   = "stopped"  // the store has refused too many messages in a row
+	LaneDraining  = "draining" // it is not in the configuration, and has a backlog
+	LaneDrained   = "drained"  // it is not in the configuration
+	LaneBroken    = "broken"   // it cannot be opened now
+)
+
+// LaneStates are all of them.
+var LaneStates = []string{LaneAccepting, LaneFull, LaneFailing, LaneStopped, LaneDraining, LaneDrained, LaneBroken}
+
 // LaneStatus is the state of one lane.
 type LaneStatus struct {
-	Lane         string                 `json:"lane"`
-	Draining     bool                   `json:"draining,omitempty"`  // not in the configuration: accepts nothing; drained when the backlog is 0
-	Priority     int                    `json:"priority,omitempty"`  // on the link
-	Share        int                    `json:"share,omitempty"`     // per cent of the link that it keeps; of a running agent
-	MaxBytes     int64                  `json:"max_bytes,omitempty"` // the lane's settings, of a running agent; left out: defaults
-	MaxMessages  uint64                 `json:"max_messages,omitempty"`
-	MaxAge       Seconds                `json:"max_age_seconds,omitempty"`
-	FreeSpace    int64                  `json:"free_space,omitempty"`
-	Overflow     Overflow               `json:"overflow,omitempty"`
-	SyncInterval Seconds                `json:"sync_interval_seconds,omitempty"`
-	Compression  Codec                  `json:"compression,omitempty"`
-	Epoch        wire.Epoch             `json:"epoch"`
-	Accepted     uint64                 `json:"accepted"` // messages since the folder was made
-	Next         wire.Seq               `json:"next"`     // number of the next message in this epoch
-	Acked        wire.Seq               `json:"acked"`    // largest number that the store has acked
-	Backlog      uint64                 `json:"backlog"`  // messages without an ack
-	BacklogBytes uint64                 `json:"backlog_bytes"`
-	Oldest       time.Time              `json:"oldest,omitzero"`              // time of the oldest message without an ack
-	OldestAge    Seconds                `json:"oldest_age_seconds,omitempty"` // its age
-	LiveFirst    Seconds                `json:"live_first_seconds,omitempty"`
-	Streams      int                    `json:"streams"`                // that are not drained, the one that takes messages included
-	Segments     int                    `json:"segments"`               // files
-	DiskBytes    int64                  `json:"disk_bytes,omitempty"`   // that they take; of a running agent
-	Commits      uint64                 `json:"commits,omitempty"`      // transactions since the agent was opened
-	Syncs        SyncTimes              `json:"syncs,omitzero"`         // their fsyncs
-	Dropped      map[wire.Reason]uint64 `json:"dropped,omitempty"`      // numbers with a tombstone, by reason
-	DeadLetters  uint64                 `json:"dead_letters,omitempty"` // messages that the store refused for good
-	LettersKept  uint64                 `json:"letters_kept,omitempty"` // of them, those that are kept as dead letters
-	LettersLost  uint64                 `json:"letters_lost,omitempty"` // and those that had to go because there were too many
-	Forks        uint64                 `json:"forks,omitempty"`        // times that folder and store had parted (rolled back)
-	RolledBack   uint64                 `json:"rolled_back,omitempty"`  // times that memory was seen to have gone back
-	Relabelled   uint64                 `json:"relabelled,omitempty"`   // messages that are marked "may be doubled" because of that
-	Quarantined  int                    `json:"quarantined,omitempty"`  // damaged files of which a copy is kept
-	Trouble      string                 `json:"trouble,omitempty"`      // what is wrong with the lane now
-	ToDo         []string               `json:"to_do,omitempty"`        // what an operator does about Forks and RolledBack
+	Lane          string                 `json:"lane"`
+	State         string                 `json:"state,omitempty"`     // one of LaneStates, of a running agent
+	Draining      bool                   `json:"draining,omitempty"`  // not in the configuration: accepts nothing; drained when the backlog is 0
+	Priority      int                    `json:"priority,omitempty"`  // on the link
+	Share         int                    `json:"share,omitempty"`     // per cent of the link that it keeps; of a running agent
+	MaxBytes      int64                  `json:"max_bytes,omitempty"` // the lane's settings, of a running agent; left out: defaults
+	MaxMessages   uint64                 `json:"max_messages,omitempty"`
+	MaxAge        Seconds                `json:"max_age_seconds,omitempty"`
+	FreeSpace     int64                  `json:"free_space,omitempty"`
+	Overflow      Overflow               `json:"overflow,omitempty"`
+	SyncInterval  Seconds                `json:"sync_interval_seconds,omitempty"`
+	Compression   Codec                  `json:"compression,omitempty"`
+	Epoch         wire.Epoch             `json:"epoch"`
+	Accepted      uint64                 `json:"accepted"` // messages since the folder was made
+	Next          wire.Seq               `json:"next"`     // number of the next message in this epoch
+	Acked         wire.Seq               `json:"acked"`    // largest number that the store has acked
+	Backlog       uint64                 `json:"backlog"`  // messages without an ack
+	BacklogBytes  uint64                 `json:"backlog_bytes"`
+	Oldest        time.Time              `json:"oldest,omitzero"`              // time of the oldest message without an ack
+	OldestAge     Seconds                `json:"oldest_age_seconds,omitempty"` // its age
+	LiveFirst     Seconds                `json:"live_first_seconds,omitempty"`
+	Streams       int                    `json:"streams"`                  // that are not drained, the one that takes messages included
+	Segments      int                    `json:"segments"`                 // files
+	DiskBytes     int64                  `json:"disk_bytes,omitempty"`     // that they take; of a running agent
+	AckedMessages uint64                 `json:"acked_messages,omitempty"` // numbers that were acked since the agent was opened
+	Commits       uint64                 `json:"commits,omitempty"`        // transactions since the agent was opened
+	Syncs         SyncTimes              `json:"syncs,omitzero"`           // their fsyncs
+	Dropped       map[wire.Reason]uint64 `json:"dropped,omitempty"`        // numbers with a tombstone, by reason
+	DeadLetters   uint64                 `json:"dead_letters,omitempty"`   // messages that the store refused for good
+	LettersKept   uint64                 `json:"letters_kept,omitempty"`   // of them, those that are kept as dead letters
+	LettersLost   uint64                 `json:"letters_lost,omitempty"`   // and those that had to go because there were too many
+	Forks         uint64                 `json:"forks,omitempty"`          // times that folder and store had parted (rolled back)
+	RolledBack    uint64                 `json:"rolled_back,omitempty"`    // times that memory was seen to have gone back
+	Relabelled    uint64                 `json:"relabelled,omitempty"`     // messages that are marked "may be doubled" because of that
+	Quarantined   int                    `json:"quarantined,omitempty"`    // damaged files of which a copy is kept
+	Trouble       string                 `json:"trouble,omitempty"`        // what is wrong with the lane now
+	ToDo          []string               `json:"to_do,omitempty"`          // what an operator does about Forks and RolledBack
 }
 
 // SyncTimes says how long fsyncs took that succeeded.
@@ -148,7 +173,7 @@ func laneStatus(name wire.Lane, st queue.Stats, now time.Time) LaneStatus {
 	l := LaneStatus{
 		Lane: string(name), Epoch: st.Epoch, Accepted: st.Accepted, Next: st.Next, Acked: st.Acked,
 		Backlog: st.Backlog, BacklogBytes: st.BacklogBytes, Oldest: st.OldestTime, Streams: st.Streams, Segments: st.Segments, DiskBytes: st.DiskBytes,
-		Commits: st.Commits, Syncs: syncTimes(&st.Syncs),
+		Commits: st.Commits, AckedMessages: st.AckedCount, Syncs: syncTimes(&st.Syncs),
 		Dropped: st.Dropped, DeadLetters: st.DeadLetters, LettersKept: st.LettersKept, LettersLost: st.LettersLost, Forks: st.Forks, RolledBack: st.RolledBack, Relabelled: st.Relabelled, Quarantined: st.Quarantined,
 	}
 	if l.Forks > 0 {
@@ -160,12 +185,7 @@ func laneStatus(name wire.Lane, st queue.Stats, now time.Time) LaneStatus {
 	if !st.OldestTime.IsZero() {
 		l.OldestAge = Seconds(max(0, now.Sub(st.OldestTime)))
 	}
-	switch {
-	case st.Stopped:
-		l.Trouble = "stopped: the store has refused too many messages in a row; see the dead letters"
-	case st.Failing != nil:
-		l.Trouble = "accepts nothing until a try succeeds: " + st.Failing.Error()
-	}
+	l.Trouble = trouble(&st)
 	return l
 }
 
@@ -190,20 +210,52 @@ func (s *Seconds) UnmarshalJSON(b []byte) error {
 // Status returns the agent's state now. It costs little and may be called often.
 func (a *Agent) Status() Status {
 	s := Status{ID: string(a.id), Dir: a.cfg.Dir, Instance: a.instance, Opened: a.opened, Link: a.linkStatus()}
+	s.DiskFree, s.DiskSize, _ = queue.DiskSpace(a.cfg.Dir) // unknown: left out
 	for _, name := range a.set.Load().names {
 		q, err := a.ready(name)
-		l := LaneStatus{Lane: string(name)}
+		l := LaneStatus{Lane: string(name), State: LaneBroken}
+		cfg, ok := a.terms.Load().cfg.Lanes[string(name)]
 		if err == nil {
-			l = laneStatus(name, q.Stats(), time.Now())
+			st := q.Stats()
+			l = laneStatus(name, st, time.Now())
+			l.State, _ = laneState(&st, ok)
 		} else {
 			l.Trouble = err.Error()
 		}
-		cfg, ok := a.terms.Load().cfg.Lanes[string(name)]
 		l.Draining = !ok
 		l.setPolicy(&cfg)
 		s.Lanes = append(s.Lanes, l)
 	}
 	return s
+}
+
+// laneState returns in which state a lane of a running agent is, and why if it does not
+// take or give messages.
+func laneState(st *queue.Stats, accepts bool) (state, why string) {
+	switch {
+	case st.Stopped:
+		return LaneStopped, trouble(st)
+	case st.Failing != nil:
+		return LaneFailing, trouble(st)
+	case !accepts && st.Backlog > 0:
+		return LaneDraining, ""
+	case !accepts:
+		return LaneDrained, ""
+	case st.Full != nil:
+		return LaneFull, st.Full.Error()
+	}
+	return LaneAccepting, ""
+}
+
+// trouble says what is wrong with a lane, "" if nothing is.
+func trouble(st *queue.Stats) string {
+	switch {
+	case st.Stopped:
+		return "stopped: the store has refused too many messages in a row; see the dead letters"
+	case st.Failing != nil:
+		return "accepts nothing until a try succeeds: " + st.Failing.Error()
+	}
+	return ""
 }
 
 // setPolicy says what the lane's settings are.

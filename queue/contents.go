@@ -15,7 +15,6 @@ import (
 // Contents is what lies in a lane.
 type Contents struct {
 	Stats   Stats            // of all streams together
-	Full    error            // which limit has no room for a message now; nil if there is room, or the folder is at rest
 	Streams []StreamContents // in the order of their turns: the last takes puts
 	Damage  []string         // what is wrong with files
 }
@@ -101,7 +100,8 @@ func (l *Lane) Contents() Contents {
 		c.Damage = append(c.Damage, v.damage...)
 		v.close()
 	}
-	c.Stats, c.Full = together(all), l.live().q.full()
+	c.Stats = together(all)
+	c.Stats.Full = l.live().q.full()
 	return c
 }
 

@@ -17,7 +17,9 @@ func (l *Lane) Stats() Stats {
 	for _, s := range l.list() {
 		all = append(all, s.q.Stats())
 	}
-	return together(all)
+	st := together(all)
+	st.Full = l.live().q.full()
+	return st
 }
 
 // ReadStats returns the figures of a lane that no process has open, as
@@ -73,6 +75,7 @@ func together(all []Stats) Stats {
 		st.DiskBytes += o.DiskBytes
 		st.Quarantined += o.Quarantined
 		st.Commits += o.Commits
+		st.AckedCount += o.AckedCount
 		st.Syncs.Add(&o.Syncs)
 		st.Stopped = st.Stopped || o.Stopped
 		if st.Failing == nil {

@@ -118,6 +118,8 @@ type Queue struct {
 	failing      error // why the lane accepts nothing at the moment
 	commits      uint64
 	syncs        SyncTimes
+	ackedTop     wire.Seq // up to which acks are counted
+	ackedCount   uint64
 	oldestTime   stamp
 }
 
@@ -164,6 +166,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 		}
 		return nil, fmt.Errorf("queue %s: %w", cfg.Dir, err)
 	}
+	q.ackedTop = q.shown.acked()
 	go q.write() // Close waits for it
 	return q, nil
 }
@@ -240,6 +243,14 @@ func (q *Queue) Flush(ctx context.Context) error {
 
 // acked returns the largest number acked, committed or not. mu is held.
 func (q *Queue) acked() wire.Seq { return max(q.shown.acked(), q.pending.upto) }
+
+// countAcked counts what has been acked since it was last called. mu is held.
+func (q *Queue) countAcked() {
+	if a := q.acked(); a > q.ackedTop {
+		q.ackedCount += uint64(a - q.ackedTop)
+		q.ackedTop = a
+	}
+}
 
 // settled is the largest number up to which the store has everything: what is
 // acked, unless a welcome has shown that the store was set back (rule 3). The

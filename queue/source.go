@@ -192,6 +192,7 @@ func (q *Queue) Ack(epoch wire.Epoch, w wire.Seq) {
 	if q.pending.upto == 0 || q.pending.store == q.shown.store {
 		q.pending = mark{q.shown.store, w}
 	}
+	q.countAcked()
 	// The acks of tombstones for refused numbers are no progress: a run of
 	// refusals goes on until something is stored.
 	if len(q.shown.gaps(was+1, w)) > 0 {

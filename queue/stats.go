@@ -38,10 +38,12 @@ type Stats struct {
 	Segments    int       // segment files
 	DiskBytes   int64     // bytes they take
 	Quarantined int       // damaged files of which a copy is kept
+	AckedCount  uint64    // numbers that were acked since Open
 	Commits     uint64    // transactions since Open
 	Syncs       SyncTimes // of them
 
 	Stopped bool  // by a run of refusals: nothing is sent
+	Full    error // which limit has no room for a message now; nil: there is room, or the folder is at rest
 	Failing error // why nothing can be stored at the moment, nil if it can
 
 	turn uint64 // of the stream, in its lane
@@ -53,7 +55,7 @@ func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	s, acked, settled := q.shown, q.acked(), q.settled()
 	s.heed(q.sure, q.pending)
-	st := Stats{Streams: 1, Commits: q.commits, Syncs: q.syncs, Stopped: q.stopped, Failing: q.failing, DiskBytes: q.used}
+	st := Stats{Streams: 1, Commits: q.commits, Syncs: q.syncs, AckedCount: q.ackedCount, Stopped: q.stopped, Failing: q.failing, DiskBytes: q.used}
 	if st.Failing == nil {
 		st.Failing = q.low
 	}

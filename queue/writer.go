@@ -358,6 +358,7 @@ func (q *Queue) publish(c *change) {
 	q.sure = q.sure[c.sure:]
 	q.tellRoom()
 	q.commits++
+	q.countAcked()
 	q.syncs.note(q.files.tail.synced)
 	q.recent.add(c.blocks)
 	if q.pending.upto <= c.state.acked() {

@@ -56,6 +56,12 @@ const (
 	CauseLimit           Cause = "refused:limit"
 )
 
+// States and Causes are all there are.
+var (
+	States = []State{Connected, Connecting, Waiting, Refused, DifferentStore, DuplicateIdentity, NotEnrolled, Stopped}
+	Causes = []Cause{CauseName, CauseRoute, CauseRefused, CauseTimeout, CauseClosed, CauseProtocol, CauseLocal, CauseQueue, CauseStore, CauseTLS, CauseClock, CauseExpired, CauseNotEnrolled, CauseVersion, CauseIdentity, CauseRefusedProtocol, CauseBusy, CauseStoreFails, CauseFenced, CausePlaintext, CauseRevoked, CauseToken, CauseNoEnrolment, CauseLimit}
+)
+
 // Status is how a Client stands.
 type Status struct {
 	State   State
