@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -30,6 +32,9 @@ var reasonNames = map[Reason]string{
 	ReasonExpired: "expired", ReasonOverflow: "overflow", ReasonPurged: "purged", ReasonCorrupt: "corrupt",
 	ReasonRejected: "rejected", ReasonMissing: "missing", ReasonStoredIn: "stored-in", ReasonLostAtStore: "lost-at-store",
 }
+
+// Reasons returns all reasons, ascending. The caller owns the result.
+func Reasons() []Reason { return slices.Sorted(maps.Keys(reasonNames)) }
 
 // String returns the reason's name as it stands in ledgers.
 func (r Reason) String() string {

@@ -163,6 +163,7 @@ func (r *reloader) fixed(c *config.Agent) error {
 		key     string
 		changed bool
 	}{
+		{"http", c.HTTP != r.cfg.HTTP},
 		{"log.format", c.Log.Format != r.cfg.Log.Format},
 		{"inputs: whether and where to standard input is read", c.Inputs.NoStdin != r.cfg.Inputs.NoStdin || c.Stdin != r.cfg.Stdin},
 	} {

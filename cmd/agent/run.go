@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -81,6 +82,7 @@ process has it 75.`,
 	s.addFile(f)
 	s.addID(f)
 	s.addLink(f)
+	s.addHTTP(f)
 	s.addMessage(f)
 	f.BoolVar(&stay, "stay", false, "go on at the end of the input, until stopped")
 	s.log = daemon.AddLogFlags(f)
@@ -137,8 +139,18 @@ func (r *run) run(ctx context.Context) (err error) {
 
 	in := newInputs(r.agent, r.cfg.Inputs, r.log)
 	re := &reloader{settings: r.settings, agent: r.agent, inputs: in, level: r.level, log: r.log, cfg: r.cfg}
+	var page net.Listener
+	if r.cfg.HTTP != "" {
+		if page, err = net.Listen("tcp", r.cfg.HTTP); err != nil {
+			return errors.Join(fmt.Errorf("%w; another address can be set with --http, or http in the configuration", err), r.agent.Close())
+		}
+		r.log.Info("health and metrics are served", "http", page.Addr().String())
+	}
 	socket, err := control.ListenSoon(r.cfg.Dir, r.log)
 	if err != nil {
+		if page != nil {
+			page.Close()
+		}
 		return errors.Join(err, r.agent.Close())
 	}
 	serving, cancel := context.WithCancel(ctx)
@@ -149,6 +161,9 @@ func (r *run) run(ctx context.Context) (err error) {
 		}
 	})
 
+	if page != nil {
+		server.Go(func() { servePages(serving, page, pages(r.agent, in), r.log) })
+	}
 	server.Go(func() { service.Notify(serving, r.log, func() { r.agent.Status() }) })
 
 	server.Go(func() { in.run(serving) })

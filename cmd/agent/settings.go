@@ -20,8 +20,8 @@ type settings struct {
 	log      *daemon.LogFlags
 
 	id, dir, lane, topic *daemon.Value
-	given                struct{ id, dir, lane, topic string }
-	collectors           *daemon.Value
+	given                struct{ id, dir, lane, topic, http string }
+	collectors, http     *daemon.Value
 	addresses            []string
 }
 
@@ -63,6 +63,15 @@ func (s *settings) addCollector(f *pflag.FlagSet) {
 	f.Var(s.collectors, "collector", "deliver to this collector; may be given more than once, they are tried in turn\n(default the one where the agent was enrolled)")
 }
 
+// addHTTP defines --http.
+func (s *settings) addHTTP(f *pflag.FlagSet) {
+	s.http = daemon.NewValue("HOST:PORT", config.Off, func(v string) (err error) {
+		s.given.http, err = config.ParseLocalHTTPAddress(v)
+		return
+	})
+	f.Var(s.http, "http", "address of this machine for /healthz, /readyz and /metrics; off: none")
+}
+
 func (s *settings) addInsecure(f *pflag.FlagSet) {
 	f.BoolVar(&s.insecure, "insecure-plaintext", false, "link in plain TCP, if the collector does so as well:\nwhoever is on the way can read and change messages")
 }
@@ -88,6 +97,9 @@ func (s *settings) load() (config.Agent, error) {
 	}
 	if given(s.lane) {
 		c.Stdin.Lane = s.given.lane
+	}
+	if given(s.http) {
+		c.HTTP = s.given.http
 	}
 	if given(s.collectors) {
 		c.Collectors = s.addresses

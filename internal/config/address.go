@@ -14,6 +14,16 @@ func ParseListenAddress(s string) (string, error) {
 	return s, err
 }
 
+// ParseLocalHTTPAddress checks an address for HTTP that only this machine reaches:
+// host:port on the loopback, or off, which gives "".
+func ParseLocalHTTPAddress(s string) (string, error) {
+	addr, err := ParseHTTPAddress(s)
+	if err == nil && addr != "" && !IsLocal(addr) {
+		err = fmt.Errorf("%.80q is reached by other machines, and what an agent shows there is not encrypted; write 127.0.0.1:PORT, and let a scraper on this machine pass it on", s)
+	}
+	return addr, err
+}
+
 // ParseCollectorAddress checks the address of a collector: host:port.
 func ParseCollectorAddress(s string) (string, error) {
 	_, _, err := split(s, 1)

@@ -27,8 +27,9 @@ type Agent struct {
 	Inputs     Inputs
 	Heartbeat  time.Duration // 0: what the collector says
 	Reconnect  Reconnect
-	TLS        TLS  // files of a certificate that does not come from enrolment
-	Plaintext  bool // insecure_plaintext
+	TLS        TLS    // files of a certificate that does not come from enrolment
+	Plaintext  bool   // insecure_plaintext
+	HTTP       string // host:port on the loopback for health and metrics, "": none
 	Log        Log
 }
 
@@ -105,6 +106,7 @@ func ParseAgent(file string, data []byte, env Lookup) (Agent, error) {
 		}),
 		"inputs":    d.inputs(&c, lane),
 		"heartbeat": d.heartbeat(&c.Heartbeat),
+		"http":      d.scalar(func(s string) (err error) { c.HTTP, err = ParseLocalHTTPAddress(s); return }),
 		"reconnect": d.section(fields{
 			"min":          d.duration(&c.Reconnect.Min, 10*time.Millisecond, time.Hour),
 			"max":          d.duration(&c.Reconnect.Max, 10*time.Millisecond, 24*time.Hour),
