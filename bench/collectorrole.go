@@ -101,7 +101,7 @@ func (c *Collector) Report(_ Nothing, r *Seen) error {
 	defer c.mu.Unlock()
 	*r = c.seen
 	r.P50, r.P99 = quantile(c.ages, 0.5), quantile(c.ages, 0.99)
-	r.Bytes, r.Syncs = st.Bytes, st.Syncs
+	r.Bytes, r.Syncs = st.Bytes, st.Syncs.Count
 	return nil
 }
 

@@ -215,8 +215,10 @@ func (p *pending) append(ctx context.Context, group []work) error {
 		}
 		l.out.mu.Unlock()
 	}
-	began := time.Now()
+	count := &l.srv.count
+	count.appending(p, time.Now())
 	answers, err := l.srv.cfg.Store.Append(ctx, l.session, p.entries)
+	count.appended(p, time.Now(), err == nil)
 	clear(p.entries)
 	if err != nil {
 		return err
@@ -224,7 +226,6 @@ func (p *pending) append(ctx context.Context, group []work) error {
 	if len(answers) != len(group) {
 		return fmt.Errorf("the store gave %d answers to %d entries", len(answers), len(group))
 	}
-	l.srv.count.appended(time.Since(began))
 	l.out.mu.Lock()
 	defer l.out.mu.Unlock()
 	for i := range answers {
@@ -265,7 +266,7 @@ func (p *pending) answer(st *stream, e *wire.Entry, a *Answer) {
 		st.returning = false
 		l.out.ack(st, a.W)
 		if n := uint64(a.W - before); e.IsTombstone() {
-			count.tombstoned.Add(n)
+			count.tombstoned[e.Reason%maxReasons].Add(n)
 		} else {
 			count.messages.Add(n)
 		}

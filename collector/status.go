@@ -89,15 +89,18 @@ type Stats struct {
 	BytesOut  uint64 `json:"bytes_out"`
 	FramesIn  uint64 `json:"frames_in"`
 
-	Entries    uint64 `json:"entries"`    // came whole and well-formed
-	Messages   uint64 `json:"messages"`   // stored
-	Tombstoned uint64 `json:"tombstoned"` // numbers settled by tombstones
-	Duplicates uint64 `json:"duplicates"` // entries that the store had
-	Gaps       uint64 `json:"gaps"`       // entries that did not follow what the store had
-	Rejects    uint64 `json:"rejects"`    // numbers refused for good
+	Entries    uint64                 `json:"entries"`    // came whole and well-formed
+	Messages   uint64                 `json:"messages"`   // stored
+	Tombstoned map[wire.Reason]uint64 `json:"tombstoned"` // numbers settled by tombstones, by reason
+	Duplicates uint64                 `json:"duplicates"` // entries that the store had
+	Gaps       uint64                 `json:"gaps"`       // entries that did not follow what the store had
+	Rejects    uint64                 `json:"rejects"`    // numbers refused for good
 
-	Appends    uint64        `json:"appends"`     // calls of Store.Append that returned answers
-	AppendTime time.Duration `json:"append_time"` // spent in them, ns
+	Appends  Durations     `json:"appends"`   // calls of Store.Append that returned answers
+	StoreLag time.Duration `json:"store_lag"` // for how long the oldest call that is under way has been, ns; 0: none is
+
+	Contested int           `json:"contested"` // agents whose id another process took within the last hour while their link was alive
+	MaxRTT    time.Duration `json:"max_rtt"`   // the longest of the links' last round trips, ns
 
 	Refused map[wire.RefuseCode]uint64 `json:"refused"` // links, by code
 }
@@ -106,18 +109,38 @@ type Stats struct {
 type counters struct {
 	accepted, sessions, streams, framesIn atomic.Uint64
 	tlsFailed, enrolled                   atomic.Uint64
-	entries, messages, tombstoned         atomic.Uint64
-	duplicates, gaps, rejects, appends    atomic.Uint64
-	bytesIn, bytesOut, appendTime         atomic.Int64
+	entries, messages                     atomic.Uint64
+	tombstoned                            [maxReasons]atomic.Uint64 // by reason
+	duplicates, gaps, rejects             atomic.Uint64
+	bytesIn, bytesOut                     atomic.Int64
 
-	mu    sync.Mutex
-	codes map[wire.RefuseCode]uint64
+	mu      sync.Mutex
+	appends Durations
+	running map[*pending]time.Time // since when a call of Store.Append is under way
+	codes   map[wire.RefuseCode]uint64
 }
 
-// appended notes a call of Store.Append.
-func (c *counters) appended(took time.Duration) {
-	c.appends.Add(1)
-	c.appendTime.Add(int64(took))
+// maxReasons is above every [wire.Reason].
+const maxReasons = 32
+
+// appending notes that a call of Store.Append begins, appended that it has ended, with
+// answers or without.
+func (c *counters) appending(p *pending, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running == nil {
+		c.running = map[*pending]time.Time{}
+	}
+	c.running[p] = now
+}
+
+func (c *counters) appended(p *pending, now time.Time, answered bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if answered {
+		c.appends.Note(now.Sub(c.running[p]))
+	}
+	delete(c.running, p)
 }
 
 // refused notes a link that was refused.
@@ -137,15 +160,22 @@ func (s *Server) Stats() Stats {
 		Agents: map[heartbeat.State]int{}, Refused: map[wire.RefuseCode]uint64{}, Memory: s.memory.reserved(),
 		Accepted: c.accepted.Load(), TLSFailed: c.tlsFailed.Load(), Enrolled: c.enrolled.Load(), Sessions: c.sessions.Load(), Streams: c.streams.Load(),
 		BytesIn: uint64(c.bytesIn.Load()), BytesOut: uint64(c.bytesOut.Load()), FramesIn: c.framesIn.Load(),
-		Entries: c.entries.Load(), Messages: c.messages.Load(), Tombstoned: c.tombstoned.Load(),
+		Entries: c.entries.Load(), Messages: c.messages.Load(), Tombstoned: map[wire.Reason]uint64{},
 		Duplicates: c.duplicates.Load(), Gaps: c.gaps.Load(), Rejects: c.rejects.Load(),
-		Appends: c.appends.Load(), AppendTime: time.Duration(c.appendTime.Load()),
 	}
 	c.mu.Lock()
 	for code, n := range c.codes {
 		st.Refused[code] = n
 	}
+	st.Appends = c.appends
+	now := time.Now()
+	for _, began := range c.running {
+		st.StoreLag = max(st.StoreLag, now.Sub(began))
+	}
 	c.mu.Unlock()
+	for _, r := range wire.Reasons() {
+		st.Tombstoned[r] = c.tombstoned[r%maxReasons].Load()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Unidentified = s.unidentified
@@ -153,6 +183,10 @@ func (s *Server) Stats() Stats {
 		st.Agents[a.live.State()]++
 		if a.link != nil {
 			st.Links++
+			st.MaxRTT = max(st.MaxRTT, a.link.roundTrip())
+		}
+		if !a.contested.IsZero() && now.Sub(a.contested) < time.Hour {
+			st.Contested++
 		}
 	}
 	return st

@@ -249,6 +249,11 @@ const (
 	RefuseLimit    RefuseCode = "limit"    // one agent, or one stream of it, more than the store is to remember
 )
 
+// RefuseCodes returns all codes. The caller owns the result.
+func RefuseCodes() []RefuseCode {
+	return []RefuseCode{RefuseVersion, RefuseIdentity, RefuseProtocol, RefuseBusy, RefuseStore, RefuseFenced, RefuseTLS, RefuseRevoked, RefuseToken, RefuseEnroll, RefuseLimit}
+}
+
 // Refuse is the collector's last frame when it ends a link for a cause.
 type Refuse struct {
 	Code       RefuseCode    `json:"code"`

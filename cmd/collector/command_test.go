@@ -206,7 +206,7 @@ func TestCopyAFile(t *testing.T) {
 		t.Errorf("audit: code %d, %s%s", code, out, stderr)
 	}
 	for page, want := range map[string]string{
-		"/healthz": "ok\n", "/readyz": "ok\n", "/metrics": "fieldpost_stored_messages_total 5000\n",
+		"/healthz": "ok\n", "/readyz": "ok\n", "/metrics": "fieldpost_collector_stored_messages_total 5000\n",
 	} {
 		if status, body := get(t, "http://"+pages+page); status != 200 || !strings.Contains(body, want) {
 			t.Errorf("GET %s: %d\n%s", page, status, body)

@@ -24,9 +24,9 @@ import (
 )
 
 // servePages serves health and metrics on l until ctx ends.
-func servePages(ctx context.Context, l net.Listener, srv *collector.Server, j *journal.Journal, sec *security, dir string) error {
+func servePages(ctx context.Context, l net.Listener, srv *collector.Server, j *journal.Journal, sec *security, dir string, each bool) error {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(&metrics{srv, j, sec}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(&metrics{srv, j, sec, dir, each}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	ready := &probe{dir: dir}

@@ -120,7 +120,7 @@ func run(ctx context.Context, s *settings, c config.Collector, level *slog.Level
 		closers = append(closers, pages)
 		address = pages.Addr().String()
 		services = append(services, func(ctx context.Context) error {
-			return servePages(ctx, pages, srv, j, sec, c.Dir)
+			return servePages(ctx, pages, srv, j, sec, c.Dir, c.AgentMetrics)
 		})
 	}
 	log.Info("the collector is open", "listen", agents.Addr().String(), "http", address, "dir", c.Dir,

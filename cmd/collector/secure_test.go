@@ -55,7 +55,7 @@ func TestPagesForOtherMachines(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- servePages(ctx, remote{l}, srv, j, sec, dir) }()
+	go func() { done <- servePages(ctx, remote{l}, srv, j, sec, dir, false) }()
 	defer func() {
 		cancel()
 		if err := <-done; err != nil {

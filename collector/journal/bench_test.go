@@ -57,7 +57,7 @@ func BenchmarkAppend(b *testing.B) {
 				wg.Wait()
 				b.StopTimer()
 				s := j.Stats()
-				b.ReportMetric(float64(s.Syncs-before.Syncs)/float64(b.N), "syncs/op")
+				b.ReportMetric(float64(s.Syncs.Count-before.Syncs.Count)/float64(b.N), "syncs/op")
 			})
 		}
 	}

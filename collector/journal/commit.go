@@ -321,8 +321,7 @@ func (j *Journal) syncFile(f file) error {
 	start := time.Now()
 	err := f.sync()
 	j.mu.Lock()
-	j.stats.SyncTime += time.Since(start)
-	j.stats.Syncs++
+	j.stats.Syncs.Note(time.Since(start))
 	j.mu.Unlock()
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/collector/ledger"
 	"github.com/fieldpost/fieldpost/internal/durable"
 	"github.com/fieldpost/fieldpost/wire"
 )
@@ -74,12 +77,12 @@ const (
 
 // Stats are counts since the journal was opened, but for Segments and Bytes.
 type Stats struct {
-	Segments int           // files that count
-	Bytes    int64         // in them
-	Commits  uint64        // groups of transactions that were made durable together
-	Records  uint64        // written
-	Syncs    uint64        // fsyncs of segments
-	SyncTime time.Duration // spent in them
+	Segments  int                            // files that count
+	Bytes     int64                          // in them
+	Commits   uint64                         // groups of transactions that were made durable together
+	Records   uint64                         // written
+	Syncs     collector.Durations            // fsyncs of segments
+	Incidents map[ledger.IncidentKind]uint64 // what happened to agents, as the log has it; of a result the caller's own
 }
 
 // Journal is a [collector.Store] in a folder. All methods may be called
@@ -289,6 +292,7 @@ func (j *Journal) Stats() Stats {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := j.stats
+	s.Incidents = maps.Clone(s.Incidents)
 	for i := range j.chain {
 		if !j.chain[i].missing {
 			s.Segments++

@@ -188,8 +188,8 @@ func TestGroupCommit(t *testing.T) {
 			t.Errorf("append %d: %v", i, err)
 		}
 	}
-	if s := j.Stats(); s.Syncs-before.Syncs != 2 || s.Commits-before.Commits != 2 || s.Records-before.Records != agents {
-		t.Errorf("%d syncs, %d commits, %d records; want 2, 2 and %d", s.Syncs-before.Syncs, s.Commits-before.Commits, s.Records-before.Records, agents)
+	if s := j.Stats(); s.Syncs.Count-before.Syncs.Count != 2 || s.Commits-before.Commits != 2 || s.Records-before.Records != agents {
+		t.Errorf("%d syncs, %d commits, %d records; want 2, 2 and %d", s.Syncs.Count-before.Syncs.Count, s.Commits-before.Commits, s.Records-before.Records, agents)
 	}
 	checkBodies(t, j, clients...)
 	if a := j.agent(late.id); a.Session().Number != 0 {

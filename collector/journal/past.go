@@ -138,8 +138,24 @@ func noticed(list []told, id wire.AgentID, old, now *ledger.Agent) []told {
 	return list
 }
 
-// tell logs incidents.
+// count counts incidents.
+func (j *Journal) count(list []told) {
+	if len(list) == 0 {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.stats.Incidents == nil {
+		j.stats.Incidents = map[ledger.IncidentKind]uint64{}
+	}
+	for i := range list {
+		j.stats.Incidents[list[i].Kind]++
+	}
+}
+
+// tell counts and logs incidents.
 func (j *Journal) tell(list []told) {
+	j.count(list)
 	for i := range list {
 		n := &list[i]
 		args := []any{"agent", n.id, "incident", n.Kind}

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -26,6 +27,9 @@ var incidentNames = map[IncidentKind]string{
 	IncidentRolledBack: "rolled-back", IncidentRelabelled: "relabelled", IncidentDuplicate: "duplicate-identity",
 	IncidentStoreBehind: "store-behind", IncidentOtherStore: "other-store", IncidentNewFolder: "new-folder", IncidentCameBack: "came-back",
 }
+
+// IncidentKinds returns all kinds, ascending. The caller owns the result.
+func IncidentKinds() []IncidentKind { return slices.Sorted(maps.Keys(incidentNames)) }
 
 // String returns the kind's name.
 func (k IncidentKind) String() string {

@@ -15,17 +15,18 @@ import (
 
 // Collector is the configuration of the collector daemon.
 type Collector struct {
-	Listen    string        // host:port for agents
-	HTTP      string        // host:port for health and metrics, "": none
-	Dir       string        // folder of the journal
-	Replaces  Replaces      // which other stores this one stands in for
-	Heartbeat time.Duration // 0: the collector's default
-	Retention Retention     // what the journal keeps
-	Limits    Limits        // how many agents it knows
-	TLS       TLS           // files of a certificate from elsewhere; none: the collector has its own authority
-	Authority Authority     // of the collector's own
-	Plaintext bool          // insecure_plaintext
-	Log       Log
+	Listen       string        // host:port for agents
+	HTTP         string        // host:port for health and metrics, "": none
+	Dir          string        // folder of the journal
+	Replaces     Replaces      // which other stores this one stands in for
+	Heartbeat    time.Duration // 0: the collector's default
+	Retention    Retention     // what the journal keeps
+	Limits       Limits        // how many agents it knows
+	TLS          TLS           // files of a certificate from elsewhere; none: the collector has its own authority
+	Authority    Authority     // of the collector's own
+	Plaintext    bool          // insecure_plaintext
+	AgentMetrics bool          // samples for each agent
+	Log          Log
 }
 
 // Authority says what a collector's own authority does.
@@ -115,6 +116,7 @@ func ParseCollector(file string, data []byte, env Lookup) (Collector, error) {
 			"certificate_life": d.duration(&c.Authority.CertificateLife, minCertificateLife, maxCertificateLife),
 		}),
 		"insecure_plaintext": d.boolean(&c.Plaintext),
+		"agent_metrics":      d.boolean(&c.AgentMetrics),
 		"log":                d.log(&c.Log),
 	}, func() {
 		for _, check := range d.later {

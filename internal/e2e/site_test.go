@@ -36,6 +36,7 @@ type site struct {
 	agent, collector       *process // nil: not started yet or killed
 	collectorArgs          []string
 	agentConfig            string        // more of the agent's configuration, in place of its lanes
+	collectorConfig        string        // keys more for the collector's
 	pages                  string        // the collector's, of its last run
 	past                   []*process    // all that ran
 	tls                    time.Duration // life of certificates, 0: the default; below 0: plain TCP
@@ -147,6 +148,9 @@ func (s *site) config(of string) string {
 		text += "insecure_plaintext: true\n"
 	case s.tls > 0 && of == "collector":
 		text += fmt.Sprintf("tls: {certificate_life: %s}\n", s.tls)
+	}
+	if of == "collector" {
+		text += s.collectorConfig
 	}
 	if of == "agent" {
 		text += "reconnect: {min: 50ms, max: 500ms}\n"
