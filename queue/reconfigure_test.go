@@ -104,7 +104,7 @@ func TestReconfigureStorm(t *testing.T) {
 		func(c *Config) { c.MaxBytes, c.Overflow = 32<<20, Block },
 		func(c *Config) { c.Codec, c.SegmentSize = wire.CodecS2, 128<<10 },
 		func(c *Config) { c.Interval = 10 * time.Millisecond },
-		func(c *Config) { c.MaxMessages, c.MaxAge, c.Codec = 1<<20, time.Hour, wire.CodecZstd },
+		func(c *Config) { c.MaxMessages, c.MaxAge, c.Codec = 1<<40, time.Hour, wire.CodecZstd },
 		func(c *Config) { c.LiveFirst, c.FreeSpace = time.Hour, -1 },
 	}
 	const producers = 4
@@ -124,6 +124,7 @@ func TestReconfigureStorm(t *testing.T) {
 					return
 				}
 				accepted[p] = i
+				time.Sleep(50 * time.Microsecond) // the disk is not to be the slowest
 			}
 		})
 	}

@@ -106,6 +106,6 @@ func TestPagesForOtherMachines(t *testing.T) {
 	}
 	eventually(t, "the new token counts", func() bool {
 		code, body := get(roots, "/metrics", token)
-		return code == http.StatusOK && strings.Contains(body, `fieldpost_certificate_expiry_seconds{certificate="authority"}`) && !strings.Contains(body, token)
+		return code == http.StatusOK && strings.Contains(body, `fieldpost_collector_certificate_expiry_seconds{certificate="authority"}`) && !strings.Contains(body, token)
 	})
 }
