@@ -89,7 +89,7 @@ routes.lane inputs.stdin.lane inputs.file.paths inputs.file.exclude inputs.file.
 inputs.host.lane inputs.host.interval inputs.host.only inputs.exec.lane inputs.exec.interval inputs.exec.timeout
 tls.ca tls.cert tls.server_name tls.names tls.certificate_life
 listen http replaces retention.age retention.size
-metrics.listen metrics
+limits.agents limits.streams
 `)
 
 func pathsOf(text string) map[string]bool {
