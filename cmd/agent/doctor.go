@@ -164,7 +164,7 @@ func (e *examination) checks() []doctor.Check {
 	process := doctor.Process{Program: "agent", Dir: dir, Version: daemon.Version(), Started: start, Must: e.service,
 		Ask: func(ctx context.Context) (doctor.About, error) { return doctor.Ask(ctx, dir) },
 		Held: func() bool {
-			_, err := e.status()
+			_, err := agent.ReadStatus(dir)
 			return errors.Is(err, agent.ErrInUse)
 		},
 	}

@@ -43,7 +43,7 @@ func (p *Process) Checks() []Check {
 func (p *Process) daemon(ctx context.Context) []Finding {
 	a, err := p.Ask(ctx)
 	switch {
-	case errors.Is(err, control.ErrNotRunning) && p.Held != nil && p.Held():
+	case errors.Is(err, control.ErrNotRunning) && p.held(ctx):
 		return []Finding{Doubt("if it is a program of yours that embeds the agent, ask that; if a daemon was being stopped or started, run this again", "a process has the folder and answers no commands")}
 	case errors.Is(err, control.ErrNotRunning) && p.Must:
 		return []Finding{Bad(p.Started, "no %s runs on this folder: nothing is %s", p.Program, p.work())}
@@ -57,6 +57,27 @@ func (p *Process) daemon(ctx context.Context) []Finding {
 		return []Finding{Bad("restart it: the daemon may be of another version than this command", "%v", err)}
 	}
 	return []Finding{Good("%s runs as process %d of %s since %s", p.Program, a.PID, a.User, a.Started.Format(time.RFC3339))}
+}
+
+// heldFor is how long a process may have a folder without answering: one that was
+// killed and has not quite ended, or one that begins.
+const heldFor = 1500 * time.Millisecond
+
+// held reports whether a process has the folder and goes on having it.
+func (p *Process) held(ctx context.Context) bool {
+	if p.Held == nil {
+		return false
+	}
+	for began := time.Now(); p.Held(); {
+		if time.Since(began) > heldFor || ctx.Err() != nil {
+			return true
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	return false
 }
 
 func (p *Process) work() string {
