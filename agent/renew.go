@@ -12,6 +12,7 @@ import (
 
 const (
 	lookEvery    = 5 * time.Second // at the certificate: the clock may be set, the files replaced
+	awaitEvery   = time.Second     // for the first one
 	slowestRetry = 10 * time.Minute
 	fastestRetry = time.Second
 
@@ -32,14 +33,20 @@ type keeper struct {
 // keep is the keeper's work, until ctx ends.
 func (a *Agent) keep(ctx context.Context) {
 	k := &keeper{Agent: a}
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for ctx.Err() == nil {
-		k.look(ctx, time.Now())
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-		case <-tick.C:
+			return
+		case <-timer.C:
 		}
+		k.look(ctx, time.Now())
+		every := lookEvery
+		if k.current == nil {
+			every = awaitEvery
+		}
+		timer.Reset(every)
 	}
 }
 

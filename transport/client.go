@@ -289,13 +289,15 @@ func (c *Client) failed(addr string, f *failure) time.Duration {
 
 // logFailure logs the first failure, each doubling of their number, and another
 // cause at most once a minute. What is tried again after minutes is logged each
-// time: a fault that somebody has to repair, and attempts beyond the maximum.
-// Looking for a certificate is no attempt of that kind.
+// time: a fault that somebody has to repair, and attempts beyond the maximum. That
+// there is no certificate is said once an hour.
 func (c *Client) logFailure(addr string, state State, f *failure, wait time.Duration, now time.Time) {
 	n := c.retry.failed
 	other := f.cause != c.logged.cause && now.Sub(c.logged.at) >= time.Minute
-	often := state == Waiting || state == NotEnrolled
-	if often && n&(n-1) != 0 && !other && !c.retry.slow() {
+	if state == NotEnrolled && f.cause == c.logged.cause && now.Sub(c.logged.at) < time.Hour {
+		return
+	}
+	if state == Waiting && n&(n-1) != 0 && !other && !c.retry.slow() {
 		return
 	}
 	c.logged.cause, c.logged.at = f.cause, now

@@ -14,8 +14,8 @@ const (
 	faultMin       = time.Minute      // first delay after a configuration fault
 	faultMax       = 10 * time.Minute // the last
 	duplicateDelay = 5 * time.Minute
-	enrolDelay     = 2 * time.Second // between looks for a certificate; nothing is dialed
-	maxRetryAfter  = time.Hour       // a collector may ask for no more
+	enrolDelay     = 30 * time.Second // between looks for a certificate; nothing is dialed, and [Client.Again] ends it
+	maxRetryAfter  = time.Hour        // a collector may ask for no more
 )
 
 // retry decides when to try again and in which state to wait. It belongs to
@@ -63,6 +63,7 @@ func (r *retry) next(f *failure) (State, time.Duration) {
 	case CauseStore:
 		return DifferentStore, r.spread(r.fault.NextBackOff())
 	case CauseNotEnrolled:
+		r.failed = 0 // nothing was tried
 		return NotEnrolled, r.spread(enrolDelay)
 	case CauseVersion, CauseIdentity, CauseRefusedProtocol, CausePlaintext, CauseRevoked, CauseLimit:
 		return Refused, r.spread(r.fault.NextBackOff())

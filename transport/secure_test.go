@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -175,12 +176,15 @@ func TestNotTLS(t *testing.T) {
 	})
 }
 
-// Without a certificate nothing is dialed, and one that comes is taken at once.
+// Without a certificate nothing is dialed, what to do is logged once an hour, and a
+// certificate that comes is taken at once.
 func TestNotEnrolled(t *testing.T) {
 	bubble(t, func(t *testing.T, c *fakeCollector) {
 		cfg := testConfig(nil)
 		cfg.InsecurePlaintext = false
 		enrolled, dialed := false, 0
+		var said strings.Builder
+		cfg.Logger = slog.New(slog.NewTextHandler(&said, nil))
 		cfg.TLS = func(string) (*tls.Config, error) {
 			if !enrolled {
 				return nil, fmt.Errorf("%w: run it", ErrNotEnrolled)
@@ -195,9 +199,13 @@ func TestNotEnrolled(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- client.Run(ctx, newSource("l", 10, 1)) }()
-		time.Sleep(time.Minute)
-		if s := client.Status(); s.State != NotEnrolled || s.Cause != CauseNotEnrolled || dialed != 0 {
+		time.Sleep(150 * time.Minute)
+		synctest.Wait()
+		if s := client.Status(); s.State != NotEnrolled || s.Cause != CauseNotEnrolled || dialed != 0 || s.Failures[CauseNotEnrolled] > 150*2+1 {
 			t.Errorf("%+v, %d dials", s, dialed)
+		}
+		if n := strings.Count(said.String(), "run it"); n != 3 {
+			t.Errorf("it is logged %d times in two and a half hours:\n%s", n, said.String())
 		}
 		enrolled = true
 		client.Again()

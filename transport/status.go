@@ -18,7 +18,7 @@ const (
 	Refused           State = "refused"            // the collector does not speak with this agent; tried again slowly
 	DifferentStore    State = "different-store"    // the collector is a door to another store; tried again slowly
 	DuplicateIdentity State = "duplicate-identity" // another process uses this agent's id; tried again slowly
-	NotEnrolled       State = "not-enrolled"       // there is no certificate yet; looked for every few seconds
+	NotEnrolled       State = "not-enrolled"       // there is no certificate yet; nothing is dialed until there is
 	Stopped           State = "stopped"            // Run is not running
 )
 
