@@ -6,16 +6,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fieldpost/fieldpost/collector/enroll"
 	"github.com/fieldpost/fieldpost/collector/journal"
 	"github.com/fieldpost/fieldpost/internal/daemon"
 )
 
 func backupCommand() *cobra.Command {
 	var s settings
-	var asJSON, silent bool
+	var asJSON, silent, withoutKeys bool
 	c := &cobra.Command{
 		Use:   "backup FOLDER",
-		Short: "Copy the journal into another folder, also while a collector runs",
+		Short: "Copy the journal and its keys into another folder, also while a collector runs",
 		Long: `Copies the journal, as it is synced at this moment, into a folder that is not there or
 is empty, and verifies the copy. It may run beside a collector. The folder gets its
 name when everything in it is on disk; until then, and after an error, there is none.
@@ -24,6 +25,12 @@ A collector starts from the copy as it is (collector run --dir FOLDER): it is th
 store, set back. Agents send it again what they still have, and declare the rest as
 lost at the store; audit shows that. Two collectors must not run at once, one with the
 journal and one with its copy.
+
+With the journal goes what is in the folder tls: the authority with its key, the
+revocations and the hash of the bearer token, so that agents connect to the restored
+collector without a new enrolment. Enrolment tokens stay behind. So keep the copy as
+safe as the original, or make it --without-keys and keep a copy of tls elsewhere. After
+a restore revoke again what was revoked since the backup.
 
 It exits 0 if the copy is whole; 1 if a part of the journal is damaged (the copy is
 there, and has the same damage), if FOLDER is taken or there is no journal; 75 if it
@@ -36,7 +43,11 @@ was interrupted. What it prints is what verify says of the copy.`,
 			if err != nil {
 				return err
 			}
-			v, err := journal.Backup(cmd.Context(), c.Dir, args[0], tell(cmd.ErrOrStderr(), silent))
+			keys := func(dir string) error { return enroll.Copy(cmd.Context(), c.Dir, dir) }
+			if withoutKeys {
+				keys = nil
+			}
+			v, err := journal.Backup(cmd.Context(), c.Dir, args[0], tell(cmd.ErrOrStderr(), silent), keys)
 			if errors.Is(err, journal.ErrExists) {
 				return daemon.WithCode(daemon.No, fmt.Errorf("%w; name another folder", err))
 			}
@@ -48,6 +59,7 @@ was interrupted. What it prints is what verify says of the copy.`,
 	}
 	s.addFile(c.Flags())
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&withoutKeys, "without-keys", false, "leave the authority and its key out")
 	c.Flags().BoolVarP(&silent, "quiet", "q", false, "do not tell how far it is")
 	return c
 }

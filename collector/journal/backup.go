@@ -17,12 +17,14 @@ import (
 // collector: the copy is the journal as it was synced when Backup began, with the
 // same store id, and a collector can start from it. Everything in it is durable
 // when Backup returns, and until then the folder does not have its name; on an
-// error nothing is left. progress is as for Verify, over copying and verifying.
+// error nothing is left. progress is as for Verify, over copying and verifying. with,
+// if it is not nil, is called with the copy's folder before that has its name, to put
+// something beside the journal.
 //
 // A collector that starts from the copy is the store, set back: agents send again
 // what they still have, and declare the rest lost-at-store. ErrExists: there is
 // something at to. ErrNone: there is no journal.
-func Backup(ctx context.Context, dir, to string, progress func(done, total int64)) (v Verified, err error) {
+func Backup(ctx context.Context, dir, to string, progress func(done, total int64), with func(dir string) error) (v Verified, err error) {
 	r, err := OpenReader(dir)
 	if err != nil {
 		return v, err
@@ -55,6 +57,11 @@ func Backup(ctx context.Context, dir, to string, progress func(done, total int64
 	v, err = Verify(ctx, part, func(done, total int64) { b.tell(b.done+done, b.done+total) })
 	if err != nil {
 		return fail(err)
+	}
+	if with != nil {
+		if err := with(part); err != nil {
+			return fail(err)
+		}
 	}
 	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) { // the empty folder
 		return fail(err)

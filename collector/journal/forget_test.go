@@ -71,7 +71,7 @@ func TestForgottenAgent(t *testing.T) {
 	check("behind new segments")
 	must(t, j.Close())
 	copied := t.TempDir() + "/copy"
-	_, err = Backup(context.Background(), dir, copied, nil)
+	_, err = Backup(context.Background(), dir, copied, nil, nil)
 	must(t, err)
 	dir = copied
 	j = openTest(t, Options{Dir: dir})

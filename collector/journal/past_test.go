@@ -167,7 +167,7 @@ func TestRule11AcceptedNumbersStayAccepted(t *testing.T) {
 	holds("after retention")
 	must(t, j.Close())
 	copied := t.TempDir() + "/copy"
-	if _, err := Backup(ctx, dir, copied, nil); err != nil {
+	if _, err := Backup(ctx, dir, copied, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	dir = copied

@@ -110,7 +110,7 @@ func TestBackupBesideACollector(t *testing.T) {
 					t.Errorf("%d of %d", done, total)
 				}
 				must(t, c.send(j, 3)) // meanwhile
-			})
+			}, nil)
 			must(t, err)
 			if !v.OK || v.Store != j.Identity().ID || c.w == began {
 				t.Fatalf("the copy: %+v; %d sent meanwhile", v, c.w-began)
@@ -140,17 +140,17 @@ func TestBackupThatCannotBeMade(t *testing.T) {
 	full := filepath.Join(parent, "full")
 	must(t, os.Mkdir(full, 0o700))
 	must(t, os.WriteFile(filepath.Join(full, "something"), nil, 0o600))
-	if _, err := Backup(t.Context(), dir, full, nil); !errors.Is(err, ErrExists) {
+	if _, err := Backup(t.Context(), dir, full, nil, nil); !errors.Is(err, ErrExists) {
 		t.Errorf("into a folder with something in it: %v", err)
 	}
-	if _, err := Backup(t.Context(), dir, filepath.Join(full, "something"), nil); !errors.Is(err, ErrExists) {
+	if _, err := Backup(t.Context(), dir, filepath.Join(full, "something"), nil, nil); !errors.Is(err, ErrExists) {
 		t.Errorf("onto a file: %v", err)
 	}
-	if _, err := Backup(t.Context(), t.TempDir(), filepath.Join(parent, "b"), nil); !errors.Is(err, ErrNone) {
+	if _, err := Backup(t.Context(), t.TempDir(), filepath.Join(parent, "b"), nil, nil); !errors.Is(err, ErrNone) {
 		t.Errorf("of no journal: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	if _, err := Backup(ctx, dir, filepath.Join(parent, "b"), func(_, _ int64) { cancel() }); !errors.Is(err, context.Canceled) {
+	if _, err := Backup(ctx, dir, filepath.Join(parent, "b"), func(_, _ int64) { cancel() }, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
 	if names, err := os.ReadDir(parent); err != nil || len(names) != 1 {
@@ -158,7 +158,7 @@ func TestBackupThatCannotBeMade(t *testing.T) {
 	}
 	empty := filepath.Join(parent, "empty")
 	must(t, os.Mkdir(empty, 0o700))
-	if v, err := Backup(t.Context(), dir, empty, nil); err != nil || !v.OK {
+	if v, err := Backup(t.Context(), dir, empty, nil, nil); err != nil || !v.OK {
 		t.Errorf("into an empty folder: %+v, %v", v, err)
 	}
 	// Damage is copied as it is, and named.
@@ -169,7 +169,7 @@ func TestBackupThatCannotBeMade(t *testing.T) {
 	must(t, err)
 	b[len(b)-10] ^= 1
 	must(t, os.WriteFile(path, b, 0o600))
-	if v, err := Backup(t.Context(), dir, filepath.Join(parent, "hurt"), nil); err != nil || v.OK {
+	if v, err := Backup(t.Context(), dir, filepath.Join(parent, "hurt"), nil, nil); err != nil || v.OK {
 		t.Errorf("of a damaged journal: %+v, %v", v, err)
 	}
 }

@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,6 +74,42 @@ func TestAgentFolderRestoredWithABacklog(t *testing.T) {
 	s.startAgent()
 	s.sendSome(60)
 	s.drain()
+	s.mustHold()
+}
+
+// A collector's machine is lost: what starts from the backup on another one is the
+// same to its agents, without a new enrolment.
+func TestCollectorRestoredElsewhereIsKnownToItsAgents(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	s.secured(0)
+	s.startCollector()
+	if code, said := s.enroll(s.agentDir, agentID, s.link.Addr(), s.token()); code != 0 {
+		t.Fatal(said)
+	}
+	s.startAgent()
+	s.sendSome(30)
+	s.drain()
+	backup := s.collectorDir + "-backup"
+	if _, code, err := output(nil, s.b.collector, "backup", "--quiet", "--dir", s.collectorDir, backup); code != 0 {
+		t.Fatal(err)
+	}
+	s.collector.kill()
+	if err := os.RemoveAll(s.collectorDir); err != nil {
+		t.Fatal(err)
+	}
+	s.sendSome(20)
+	for name, secret := range map[string]bool{"ca-key.pem": true, "ca.pem": true, "tokens.json": false} {
+		info, err := os.Stat(filepath.Join(backup, "tls", name))
+		if (err == nil) != secret || err == nil && info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	s.collectorDir = backup
+	s.startCollector()
+	s.sendSome(20)
+	s.drain()
+	s.stop()
 	s.mustHold()
 }
 

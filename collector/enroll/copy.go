@@ -1,0 +1,39 @@
+package enroll
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/fieldpost/fieldpost/internal/pki"
+)
+
+// Copy copies what a collector in another folder needs to be the same one to its
+// agents: the authority with its key, the revocations, the hash of the bearer token.
+// Tokens stay behind: a copy would let each be used once more. The folder to must
+// exist and have none of it. Where there is nothing to copy nothing is done.
+func Copy(ctx context.Context, dir, to string) error {
+	from, target := folderOf(dir), folderOf(to)
+	if _, err := os.Lstat(string(from)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := pki.MakeFolder(string(target)); err != nil {
+		return err
+	}
+	return from.locked(ctx, func() error {
+		for _, name := range []string{keyFile, caFile, revokedFile, bearerFile} {
+			b, err := pki.ReadSecret(from.path(name))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err == nil {
+				err = pki.WriteSecret(target.path(name), b)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
