@@ -2,13 +2,17 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/fieldpost/fieldpost/internal/carry"
+	"github.com/fieldpost/fieldpost/internal/pki"
 	"github.com/fieldpost/fieldpost/queue"
+	"github.com/fieldpost/fieldpost/transport"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -46,7 +50,8 @@ type Carried struct {
 // takes: for a site without a link. Nothing is freed by it; the receipt of the
 // import does that (see Settle), or a link. It may be called at any time, beside a
 // link and more than once: the import takes every message once. What is accepted
-// after the call has begun is not in it.
+// after the call has begun is not in it. An agent that has a certificate signs it;
+// without one the collector's operator has to say that he believes the file.
 //
 // After an error what was written is not to be used; a file without its end is
 // refused. The errors are ErrNothing, ErrUnknownLane, ErrClosed, ctx's and w's,
@@ -80,7 +85,13 @@ func (a *Agent) Carry(ctx context.Context, w io.Writer, o CarryOptions) (Carried
 	if len(list) == 0 {
 		return Carried{}, ErrNothing
 	}
-	f, err := carry.NewWriter(w, m)
+	var sign carry.Signer
+	if cert, err := a.signer(); err != nil {
+		return Carried{}, err
+	} else if cert != nil {
+		m.Certificates, sign = cert.Certificate, func(m []byte) ([]byte, error) { return pki.SignMessage(cert, m) }
+	}
+	f, err := carry.NewWriter(w, m, sign)
 	if err != nil {
 		return Carried{}, err
 	}
@@ -105,6 +116,68 @@ func carriedStream(c *queue.Carried) carry.Stream {
 	return s
 }
 
+// proofs returns the credentials with which files are signed and verified, nil if
+// links are plain TCP.
+func (a *Agent) proofs() *credentials {
+	if a.creds != nil || a.cfg.InsecurePlaintext {
+		return a.creds
+	}
+	return newCredentials(a.id, a.cfg.Dir, a.cfg.TLS, a.cfg.Logger)
+}
+
+// signer returns the certificate that this agent signs with, nil if it has none yet.
+func (a *Agent) signer() (*tls.Certificate, error) {
+	c := a.proofs()
+	if c == nil {
+		return nil, nil
+	}
+	l, err := c.load()
+	if errors.Is(err, transport.ErrNotEnrolled) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.Cert, nil
+}
+
+// believe verifies that a receipt is a collector's of this agent, if the agent has
+// what it takes to know.
+func (a *Agent) believe(p *carry.Proof, o SettleOptions) error {
+	c := a.proofs()
+	if c == nil {
+		return nil
+	}
+	l, err := c.load()
+	switch {
+	case errors.Is(err, transport.ErrNotEnrolled):
+		return nil // it knows no collector; one that is unsigned would be as good
+	case err != nil:
+		return err
+	case !p.Signed() && o.Unsigned:
+		return nil
+	case !p.Signed():
+		return fmt.Errorf("%w: it is not signed, so anybody can have written it; if you know where it comes from, say that it may be unsigned", ErrReceipt)
+	}
+	chain, err := pki.ParseDER(p.Certificates)
+	var leaf *x509.Certificate
+	if err == nil {
+		leaf, err = pki.VerifyServer(chain, l.Roots, c.names(a.terms.Load().cfg.Collectors))
+	}
+	if err == nil {
+		err = pki.VerifyMessage(leaf, p.Message, p.Signature)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: it is not signed by a collector that this agent trusts: %w", ErrReceipt, err)
+	}
+	return nil
+}
+
+// SettleOptions says what [Agent.Settle] takes. The zero value is good.
+type SettleOptions struct {
+	Unsigned bool // also a receipt that is not signed, though this agent could verify one
+}
+
 // Settled says what a receipt has settled of one stream.
 type Settled struct {
 	Lane     string     `json:"lane"`
@@ -121,14 +194,17 @@ type Settled struct {
 // settled one by one: the error is for those that were not, and the result names
 // them.
 //
+// An agent that has a certificate wants a receipt that is signed by a collector which
+// it would link to.
+//
 // The errors are ErrBadFile; ErrReceipt for another agent, another history (the
-// folder was put back since the export, or is a copy) or a store that the lane does
-// not obey; those of r; and those of Send.
-func (a *Agent) Settle(ctx context.Context, r io.Reader) ([]Settled, error) {
+// folder was put back since the export, or is a copy), a store that the lane does
+// not obey or a signature that is missing or not good; those of r; and those of Send.
+func (a *Agent) Settle(ctx context.Context, r io.Reader, o SettleOptions) ([]Settled, error) {
 	if !a.accepting.Load() {
 		return nil, ErrClosed
 	}
-	receipt, err := carry.ParseReceipt(r)
+	receipt, proof, err := carry.ParseReceipt(r)
 	switch {
 	case errors.Is(err, carry.ErrForeign), errors.Is(err, carry.ErrVersion), errors.Is(err, carry.ErrDamaged):
 		return nil, fmt.Errorf("%w: %w", ErrBadFile, err)
@@ -136,6 +212,9 @@ func (a *Agent) Settle(ctx context.Context, r io.Reader) ([]Settled, error) {
 		return nil, err
 	case receipt.Agent != a.id:
 		return nil, fmt.Errorf("%w: it is for agent %s, this is %s", ErrReceipt, receipt.Agent, a.id)
+	}
+	if err := a.believe(&proof, o); err != nil {
+		return nil, err
 	}
 	var errs []error
 	list := make([]Settled, len(receipt.Streams))

@@ -94,7 +94,7 @@ func TestRule16OnlyTheReceiptFrees(t *testing.T) {
 	second := bring(t, store, c.carry(agent.CarryOptions{}))
 	settle := func(what string, receipt []byte, backlog uint64) {
 		t.Helper()
-		if _, err := c.Settle(t.Context(), bytes.NewReader(receipt)); err != nil || c.backlog() != backlog {
+		if _, err := c.Settle(t.Context(), bytes.NewReader(receipt), agent.SettleOptions{}); err != nil || c.backlog() != backlog {
 			t.Errorf("%s: %v, backlog %d, want %d", what, err, c.backlog(), backlog)
 		}
 	}
@@ -138,7 +138,7 @@ func TestReceiptsThatAreRefused(t *testing.T) {
 	refused := func(what string, c *carrier, receipt []byte, want error) {
 		t.Helper()
 		before := c.backlog()
-		list, err := c.Settle(t.Context(), bytes.NewReader(receipt))
+		list, err := c.Settle(t.Context(), bytes.NewReader(receipt), agent.SettleOptions{})
 		if !errors.Is(err, want) || c.backlog() != before {
 			t.Errorf("%s: %v, want %v; backlog %d, was %d", what, err, want, c.backlog(), before)
 		}
@@ -168,7 +168,7 @@ func TestReceiptsThatAreRefused(t *testing.T) {
 		t.Errorf("%d numbers are stored, want 10 that both lines have, 10 and 20", bodies)
 	}
 
-	if _, err := c.Settle(t.Context(), bytes.NewReader(receipt)); err != nil || c.backlog() != 0 {
+	if _, err := c.Settle(t.Context(), bytes.NewReader(receipt), agent.SettleOptions{}); err != nil || c.backlog() != 0 {
 		t.Fatalf("%v, backlog %d", err, c.backlog())
 	}
 	c.send("default", 5)
@@ -183,7 +183,7 @@ func TestReceiptsThatAreRefused(t *testing.T) {
 	if list := heir.Entries(); len(list) != 6 || list[0].Entry.Reason != wire.ReasonStoredIn || list[0].Entry.To != 20 || list[0].Entry.Detail != store.Identity().ID.String() {
 		t.Errorf("the heir has %d entries: %+v", len(list), list)
 	}
-	if _, err := c.Settle(t.Context(), bytes.NewReader(receipt)); err != nil || c.backlog() != 0 {
+	if _, err := c.Settle(t.Context(), bytes.NewReader(receipt), agent.SettleOptions{}); err != nil || c.backlog() != 0 {
 		t.Errorf("the heir's receipt: %v, backlog %d", err, c.backlog())
 	}
 	c.send("default", 1)
@@ -198,7 +198,7 @@ func TestAStoreThatWasSetBack(t *testing.T) {
 	c.send("bulk", 200)
 	first := c.carry(agent.CarryOptions{})
 	lost := storetest.NewMemory()
-	if _, err := c.Settle(t.Context(), bytes.NewReader(bring(t, lost, first))); err != nil {
+	if _, err := c.Settle(t.Context(), bytes.NewReader(bring(t, lost, first)), agent.SettleOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	c.send("bulk", 20)

@@ -73,6 +73,19 @@ func (c *credentials) load() (*pki.Loaded, error) {
 	return l, nil
 }
 
+// names returns those of which a collector's certificate has one.
+func (c *credentials) names(collectors []string) (list []string) {
+	if c.name != "" {
+		return []string{c.name}
+	}
+	for _, addr := range collectors {
+		if host, _, err := net.SplitHostPort(addr); err == nil {
+			list = append(list, host)
+		}
+	}
+	return list
+}
+
 // settings returns the TLS settings for a connection to addr.
 func (c *credentials) settings(addr string) (*tls.Config, error) {
 	l, err := c.load()

@@ -218,7 +218,9 @@ func TestEnrollAgain(t *testing.T) {
 		{"another authority's", "not the one that was asked for", func(_ wire.Enroll, r *pki.Request) (wire.Type, any) {
 			return wire.TypeEnrolled, d.give(other, "pump-7", r.PublicKey)
 		}},
-		{"no certificate", "", func(wire.Enroll, *pki.Request) (wire.Type, any) { return wire.TypeEnrolled, wire.Enrolled{Time: time.Now()} }},
+		{"no certificate", "", func(wire.Enroll, *pki.Request) (wire.Type, any) {
+			return wire.TypeEnrolled, wire.Enrolled{Time: time.Now()}
+		}},
 		{"another frame", "", func(wire.Enroll, *pki.Request) (wire.Type, any) {
 			return wire.TypeBye, wire.Bye{Reason: "no"}
 		}},

@@ -29,7 +29,8 @@ func (r carryRequest) options() agent.CarryOptions {
 
 // receiptRequest brings the daemon a receipt.
 type receiptRequest struct {
-	Receipt []byte `json:"receipt"`
+	Receipt  []byte `json:"receipt"`
+	Unsigned bool   `json:"unsigned,omitempty"`
 }
 
 // receiptAnswer is what became of it; with an error a part may be done.
@@ -45,7 +46,7 @@ func addCarry(mux *http.ServeMux, a *agent.Agent) {
 		return c, refusal(err)
 	}))
 	mux.Handle("POST /receipt", control.Handle(func(ctx context.Context, r receiptRequest) (receiptAnswer, error) {
-		list, err := settle(ctx, a, r.Receipt)
+		list, err := settle(ctx, a, &r)
 		out := receiptAnswer{Settled: list}
 		if err != nil && !errors.As(refusal(err), &out.Refusal) {
 			out.Refusal = &control.Refusal{Code: control.CodeFailed, Message: err.Error()}
@@ -70,7 +71,7 @@ func carryTo(ctx context.Context, c config.Agent, path string, r carryRequest) (
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
-		if _, sum, err := carry.Verify(f); err != nil || sum.File.String() != done.File {
+		if _, sum, err := carry.Verify(f, nil); err != nil || sum.File.String() != done.File {
 			return fmt.Errorf("what was written does not read back as it should; try another medium: %w", err)
 		}
 		return nil

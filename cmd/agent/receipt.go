@@ -22,7 +22,7 @@ import (
 
 func receiptCommand() *cobra.Command {
 	var s settings
-	var asJSON bool
+	var asJSON, unsigned bool
 	c := &cobra.Command{
 		Use:   "receipt FILE",
 		Short: "Take the receipt of an imported carry file: what the store has is freed",
@@ -34,7 +34,9 @@ reads standard input.
 A receipt may come late, twice, or behind a newer one: it never takes an ack back. It
 is refused if it is for another agent, if the folder was put back to an older state
 since the export or is a copy, and if it is of a store that the agent does not obey.
-It is believed without proof: keep it from whoever must not delete what is here.
+An agent that is enrolled wants it signed by a collector that it trusts; --unsigned takes
+one that is not, of a collector without TLS. An agent that is not enrolled believes any:
+keep it from whoever must not delete what is here.
 
 --json prints one array of objects {lane, epoch, from, to, rejected, error}: numbers
 from to to are acked by it; both are left out if there are none. rejected is a number
@@ -57,7 +59,7 @@ folder or its disk takes nothing now, 76 if a daemon has the folder and does not
 			if err := daemon.ActAsOwner(c.Dir); err != nil {
 				return err
 			}
-			list, err := takeReceipt(cmd.Context(), c, text)
+			list, err := takeReceipt(cmd.Context(), c, &receiptRequest{text, unsigned})
 			if perr := printSettled(cmd.OutOrStdout(), list, asJSON); err == nil {
 				err = perr
 			}
@@ -66,6 +68,7 @@ folder or its disk takes nothing now, 76 if a daemon has the folder and does not
 	}
 	s.addFile(c.Flags())
 	s.addInsecure(c.Flags())
+	c.Flags().BoolVar(&unsigned, "unsigned", false, "take a receipt that no collector has signed: anybody can have written it")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	s.log = daemon.AddLogFlags(c.Flags())
 	return c
@@ -89,15 +92,15 @@ func readReceipt(stdin io.Reader, path string) ([]byte, error) {
 }
 
 // settle gives an agent a receipt.
-func settle(ctx context.Context, a *agent.Agent, text []byte) ([]agent.Settled, error) {
-	return a.Settle(ctx, bytes.NewReader(text))
+func settle(ctx context.Context, a *agent.Agent, r *receiptRequest) ([]agent.Settled, error) {
+	return a.Settle(ctx, bytes.NewReader(r.Receipt), agent.SettleOptions{Unsigned: r.Unsigned})
 }
 
 // takeReceipt gives a receipt to the daemon that has the folder, or takes it in
 // the folder. Its error has the exit code.
-func takeReceipt(ctx context.Context, c config.Agent, text []byte) (list []agent.Settled, err error) {
+func takeReceipt(ctx context.Context, c config.Agent, r *receiptRequest) (list []agent.Settled, err error) {
 	var out receiptAnswer
-	err = control.Call(ctx, c.Dir, http.MethodPost, "/receipt", receiptRequest{text}, &out)
+	err = control.Call(ctx, c.Dir, http.MethodPost, "/receipt", r, &out)
 	if !errors.Is(err, control.ErrNotRunning) {
 		if err == nil && out.Refusal != nil {
 			err = out.Refusal
@@ -105,7 +108,7 @@ func takeReceipt(ctx context.Context, c config.Agent, text []byte) (list []agent
 		return out.Settled, refused(err)
 	}
 	err = inFolder(ctx, c, func(a *agent.Agent) error {
-		list, err = settle(ctx, a, text)
+		list, err = settle(ctx, a, r)
 		return err
 	})
 	return list, err

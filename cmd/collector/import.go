@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -15,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fieldpost/fieldpost/collector"
+	"github.com/fieldpost/fieldpost/collector/enroll"
 	"github.com/fieldpost/fieldpost/collector/journal"
 	"github.com/fieldpost/fieldpost/internal/carry"
 	"github.com/fieldpost/fieldpost/internal/config"
@@ -39,8 +42,13 @@ on the folder of one that does not run.
 The whole file is verified first: of a damaged, cut or foreign file nothing is taken.
 A file that begins behind what the store has is refused: import the earlier ones first.
 Where an agent's folder was put back to an older state, what is new in the file goes on
-in an epoch of its own ("rolled back"), as it does on a link. A carry file is believed
-without proof of who made it.
+in an epoch of its own ("rolled back"), as it does on a link.
+
+An agent that is enrolled signs what it exports, and a collector believes those files
+alone: signed with a certificate that would open a link for that agent, or one that has
+ended less than a year ago, and that is not revoked. --unsigned takes a file without a
+signature, of an agent whose site has no link to enrol over; with insecure_plaintext
+every file is believed. The receipt is signed with the collector's certificate.
 
 Then the receipt is written to FILE.receipt, or where --receipt says. Bring it back to
 the agent: "agent queue receipt FILE.receipt" frees what is stored. Without it nothing is
@@ -55,6 +63,7 @@ It exits 1 if the file is refused, 69 if a collector has the folder and does not
 (import again), 75 if the store cannot take it now or it was interrupted.`,
 		Example: `  collector import /media/stick/pump-7.carry
   collector import --dry-run pump-7.carry
+  collector import --unsigned island-3.carry
   collector import --dir /var/lib/fieldpost/collector --receipt /tmp/pump-7.receipt pump-7.carry`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -81,6 +90,7 @@ It exits 1 if the file is refused, 69 if a collector has the folder and does not
 	f := c.Flags()
 	f.BoolVar(&o.DryRun, "dry-run", false, "only say what would be done")
 	f.BoolVar(&o.DeclareLost, "declare-lost", false, "record numbers that neither store nor agent has as lost-at-store,\nand go on behind them")
+	f.BoolVar(&o.Unsigned, "unsigned", false, "take a file that no agent has signed: anybody can have written it")
 	f.StringVar(&receipt, "receipt", "", "write the receipt to this `file` (default FILE.receipt)")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	s.log = daemon.AddLogFlags(f)
@@ -97,7 +107,7 @@ func importFile(ctx context.Context, c config.Collector, path string, o collecto
 	defer f.Close()
 	stop := context.AfterFunc(ctx, func() { f.Close() }) // a slow stick must not keep the command
 	defer stop()
-	if _, _, err = carry.Verify(f); err == nil {
+	if _, _, err = carry.Verify(f, nil); err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if ctx.Err() != nil {
@@ -106,7 +116,7 @@ func importFile(ctx context.Context, c config.Collector, path string, o collecto
 	if err != nil {
 		return report, fmt.Errorf("%s: %w; nothing was taken: copy it again from the agent's side, or export again", path, err)
 	}
-	q := url.Values{"dry-run": {strconv.FormatBool(o.DryRun)}, "declare-lost": {strconv.FormatBool(o.DeclareLost)}}
+	q := url.Values{"dry-run": {strconv.FormatBool(o.DryRun)}, "declare-lost": {strconv.FormatBool(o.DeclareLost)}, "unsigned": {strconv.FormatBool(o.Unsigned)}}
 	var answer importAnswer
 	err = control.Upload(ctx, c.Dir, "/import", q, f, &answer)
 	switch {
@@ -141,11 +151,32 @@ func importHere(ctx context.Context, c config.Collector, from io.Reader, o colle
 	if err != nil {
 		return report, err
 	}
-	report, err = collector.ImportFile(ctx, j, from, o)
+	if o.Trust, err = trust(&c); err == nil {
+		report, err = collector.ImportFile(ctx, j, from, o)
+	}
 	if err != nil && !refusedImport(err) {
 		err = daemon.WithCode(daemon.TryLater, err)
 	}
 	return report, errors.Join(err, j.Close())
+}
+
+// trust returns whose files the collector with a configuration believes. It makes no
+// authority where there is none: then nobody's.
+func trust(c *config.Collector) (*collector.ImportTrust, error) {
+	if !c.Plaintext && !c.TLS.Given() {
+		if _, err := enroll.Open(enroll.Options{Dir: c.Dir}); errors.Is(err, enroll.ErrNone) {
+			return &collector.ImportTrust{Agents: x509.NewCertPool()}, nil
+		}
+	}
+	sec, err := newSecurity(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	var cfg collector.Config
+	if err := sec.apply(&cfg); err != nil {
+		return nil, err
+	}
+	return collector.TrustOf(cfg.TLS, cfg.Admit)
 }
 
 // importAnswer is what the daemon answers; with an error a part may be done.
@@ -169,7 +200,7 @@ func (a *importAnswer) err() error {
 func addImport(mux *http.ServeMux, srv *collector.Server) {
 	mux.Handle("POST /import", control.HandleUpload(func(ctx context.Context, q url.Values, from io.Reader) (importAnswer, error) {
 		o := collector.ImportOptions{
-			DryRun: q.Get("dry-run") == "true", DeclareLost: q.Get("declare-lost") == "true",
+			DryRun: q.Get("dry-run") == "true", DeclareLost: q.Get("declare-lost") == "true", Unsigned: q.Get("unsigned") == "true",
 		}
 		report, err := srv.Import(ctx, from, o)
 		answer := importAnswer{Report: report}
@@ -182,7 +213,7 @@ func addImport(mux *http.ServeMux, srv *collector.Server) {
 
 // refusedImport reports whether an error is the file's.
 func refusedImport(err error) bool {
-	for _, e := range []error{collector.ErrCarryFile, collector.ErrOtherStore, collector.ErrGap, collector.ErrMemory} {
+	for _, e := range []error{collector.ErrCarryFile, collector.ErrUnproven, collector.ErrOtherStore, collector.ErrGap, collector.ErrMemory} {
 		if errors.Is(err, e) {
 			return true
 		}

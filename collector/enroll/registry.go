@@ -22,7 +22,7 @@ var ErrNone = errors.New("there is no authority in this folder")
 // RenewGrace is for how long after its end a certificate is still good for one
 // thing: to be renewed. A ship that was out of reach for a season comes back by
 // itself; a machine that was lost is revoked.
-const RenewGrace = 365 * 24 * time.Hour
+const RenewGrace = pki.RenewGrace
 
 // Options say how a registry works.
 type Options struct {

@@ -60,7 +60,7 @@ func sample(t testing.TB) (Manifest, [][]wire.Entry) {
 func write(t testing.TB, m Manifest, entries [][]wire.Entry) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	w, err := newWriter(&b, m, id(0xf1))
+	w, err := newWriter(&b, m, nil, id(0xf1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestGoldenFile(t *testing.T) {
 	m, entries := sample(t)
 	b := write(t, m, entries)
 	golden(t, "file.hex", b)
-	r, err := NewReader(bytes.NewReader(b))
+	r, err := NewReader(bytes.NewReader(b), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,11 +137,11 @@ func TestDamageIsNoticed(t *testing.T) {
 	for at := range b {
 		c := bytes.Clone(b)
 		c[at] ^= 1 << (at % 8)
-		_, _, err := Verify(bytes.NewReader(c))
+		_, _, err := Verify(bytes.NewReader(c), nil)
 		if !errors.Is(err, ErrDamaged) && !(at < 3 && errors.Is(err, ErrForeign)) && !(at == 3 && errors.Is(err, ErrVersion)) {
 			t.Errorf("a bit of byte %d: %v", at, err)
 		}
-		_, _, err = Verify(bytes.NewReader(b[:at]))
+		_, _, err = Verify(bytes.NewReader(b[:at]), nil)
 		if !errors.Is(err, ErrDamaged) && !(at < 4 && errors.Is(err, ErrForeign)) {
 			t.Errorf("cut to %d bytes: %v", at, err)
 		}
@@ -149,10 +149,10 @@ func TestDamageIsNoticed(t *testing.T) {
 			t.Errorf("cut to %d bytes: %v, which does not say where", at, err)
 		}
 	}
-	if _, _, err := Verify(bytes.NewReader(append(bytes.Clone(b), 0))); !errors.Is(err, ErrDamaged) {
+	if _, _, err := Verify(bytes.NewReader(append(bytes.Clone(b), 0)), nil); !errors.Is(err, ErrDamaged) {
 		t.Errorf("a byte behind the end: %v", err)
 	}
-	if _, _, err := Verify(strings.NewReader("{\"agent\": 1}\n")); !errors.Is(err, ErrForeign) {
+	if _, _, err := Verify(strings.NewReader("{\"agent\": 1}\n"), nil); !errors.Is(err, ErrForeign) {
 		t.Errorf("a foreign file: %v", err)
 	}
 }
@@ -166,7 +166,7 @@ func TestABlockOfAnotherFile(t *testing.T) {
 	m, entries := sample(t)
 	a := write(t, m, entries)
 	var b bytes.Buffer
-	w, err := newWriter(&b, m, id(0xf2))
+	w, err := newWriter(&b, m, nil, id(0xf2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestABlockOfAnotherFile(t *testing.T) {
 	}
 	half := len(a) / 2
 	mixed := append(bytes.Clone(a[:half]), b.Bytes()[half:]...)
-	if _, _, err := Verify(bytes.NewReader(mixed)); !errors.Is(err, ErrDamaged) {
+	if _, _, err := Verify(bytes.NewReader(mixed), nil); !errors.Is(err, ErrDamaged) {
 		t.Errorf("two halves: %v", err)
 	}
 }
@@ -202,7 +202,7 @@ func TestAFileThatWasMadeWrong(t *testing.T) {
 	} {
 		m, entries := sample(t)
 		change(&m, entries)
-		if _, _, err := Verify(bytes.NewReader(write(t, m, entries))); !errors.Is(err, ErrDamaged) {
+		if _, _, err := Verify(bytes.NewReader(write(t, m, entries)), nil); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -217,7 +217,7 @@ func TestAFileThatWasMadeWrong(t *testing.T) {
 	} {
 		m, _ := sample(t)
 		change(&m)
-		if _, err := NewWriter(io.Discard, m); err == nil {
+		if _, err := NewWriter(io.Discard, m, nil); err == nil {
 			t.Errorf("%s: written", what)
 		}
 	}
@@ -230,12 +230,12 @@ func TestALongHistory(t *testing.T) {
 	for n := wire.Seq(1); n <= 20_000; n++ {
 		s.Boundaries = append(s.Boundaries, wire.Boundary{Incarnation: wire.Incarnation{ID: wire.NewID()}, First: n})
 	}
-	got, _, err := Verify(bytes.NewReader(write(t, m, nil)))
+	got, _, err := Verify(bytes.NewReader(write(t, m, nil)), nil)
 	if err != nil || !cmp.Equal(got.Streams[0].Boundaries, s.Boundaries) {
 		t.Errorf("%d boundaries, %v", len(got.Streams[0].Boundaries), err)
 	}
 	s.Boundaries = make(wire.History, MaxBoundaries+1)
-	if _, err := NewWriter(io.Discard, m); err == nil {
+	if _, err := NewWriter(io.Discard, m, nil); err == nil {
 		t.Error("a history beyond the limit is written")
 	}
 }
@@ -253,12 +253,12 @@ func sampleReceipt() Receipt {
 
 func TestGoldenReceipt(t *testing.T) {
 	r := sampleReceipt()
-	b, err := r.Marshal()
+	b, err := r.Marshal(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "receipt.hex", b)
-	got, err := ParseReceipt(bytes.NewReader(b))
+	got, _, err := ParseReceipt(bytes.NewReader(b))
 	if diff := cmp.Diff(r, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
@@ -268,17 +268,17 @@ func TestGoldenReceipt(t *testing.T) {
 	for at := range b {
 		c := bytes.Clone(b)
 		c[at] ^= 1
-		if _, err := ParseReceipt(bytes.NewReader(c)); !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrForeign) && !errors.Is(err, ErrVersion) {
+		if _, _, err := ParseReceipt(bytes.NewReader(c)); !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrForeign) && !errors.Is(err, ErrVersion) {
 			t.Errorf("byte %d changed: %v", at, err)
 		}
-		if _, err := ParseReceipt(bytes.NewReader(b[:at])); !errors.Is(err, ErrDamaged) {
+		if _, _, err := ParseReceipt(bytes.NewReader(b[:at])); !errors.Is(err, ErrDamaged) {
 			t.Errorf("cut to %d bytes: %v", at, err)
 		}
 	}
-	if _, err := ParseReceipt(strings.NewReader("fieldpost-receipt 2\n")); !errors.Is(err, ErrVersion) {
+	if _, _, err := ParseReceipt(strings.NewReader("fieldpost-receipt 2\n")); !errors.Is(err, ErrVersion) {
 		t.Errorf("a later version: %v", err)
 	}
-	if _, err := ParseReceipt(io.MultiReader(bytes.NewReader(b), strings.NewReader("more\n"))); !errors.Is(err, ErrDamaged) {
+	if _, _, err := ParseReceipt(io.MultiReader(bytes.NewReader(b), strings.NewReader("more\n"))); !errors.Is(err, ErrDamaged) {
 		t.Errorf("something behind it: %v", err)
 	}
 	for what, change := range map[string]func(*Receipt){
@@ -289,7 +289,7 @@ func TestGoldenReceipt(t *testing.T) {
 	} {
 		r := sampleReceipt()
 		change(&r)
-		if _, err := r.Marshal(); err == nil {
+		if _, err := r.Marshal(nil, nil); err == nil {
 			t.Errorf("%s: written", what)
 		}
 	}
@@ -301,7 +301,7 @@ func FuzzReader(f *testing.F) {
 	f.Add(b[:len(b)/2])
 	f.Add([]byte(magic))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := NewReader(bytes.NewReader(b))
+		r, err := NewReader(bytes.NewReader(b), nil)
 		for err == nil {
 			_, _, err = r.Next()
 		}
@@ -313,22 +313,22 @@ func FuzzReader(f *testing.F) {
 
 func FuzzParseReceipt(f *testing.F) {
 	r := sampleReceipt()
-	b, err := r.Marshal()
+	b, err := r.Marshal(nil, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)
 	f.Add(b[:40])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := ParseReceipt(bytes.NewReader(b))
+		r, _, err := ParseReceipt(bytes.NewReader(b))
 		if err != nil {
 			return
 		}
-		again, err := r.Marshal()
+		again, err := r.Marshal(nil, nil)
 		if err != nil {
 			t.Fatalf("parsed, and not written again: %v", err)
 		}
-		if got, err := ParseReceipt(bytes.NewReader(again)); err != nil || !cmp.Equal(got, r) {
+		if got, _, err := ParseReceipt(bytes.NewReader(again)); err != nil || !cmp.Equal(got, r) {
 			t.Fatalf("written again: %v", err)
 		}
 	})

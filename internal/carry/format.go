@@ -10,8 +10,9 @@ import (
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-// Version is the carry file's format version.
-const Version = 1
+// Version is the format version of a carry file that is signed; one without
+// signatures has version 1.
+const Version = 2
 
 var (
 	// ErrForeign is returned for what is no carry file, or no receipt, at all.
@@ -21,12 +22,15 @@ var (
 	// ErrDamaged is returned for a file that is not as it was written; the text says
 	// where.
 	ErrDamaged = errors.New("the file is damaged")
+	// ErrSignature is returned for a file that was changed on purpose: it is whole, and
+	// its signature is not that of whom it names.
+	ErrSignature = errors.New("the signature is not good")
 )
 
 // A carry file begins with a head; numbers are big-endian:
 //
 //	offset  size  field
-//	     0     4  magic "FPC" and the format version, 1
+//	     0     4  magic "FPC" and the format version, 1, or 2 if it is signed
 //	     4     4  zero
 //	     8    16  file id, random
 //	    24     4  CRC-32C of the bytes before
@@ -40,19 +44,23 @@ var (
 //	     8     4  CRC-32C of the file id, bytes 0 to 7 and the payload
 //	    12     N  payload
 //
-// One manifest, then histories, then entries, then one end, and nothing behind it.
+// One manifest, then histories, then entries, then one end, and nothing behind it. In
+// a file that is signed a signature stands behind the histories, behind each few
+// megabytes of entries, and, marked as the last, before the end: what a reader hands
+// out has been signed by whom the manifest's certificate names.
 const (
-	magic     = "FPC\x01"
+	magic     = "FPC"
 	headSize  = 28
 	blockHead = 12
 )
 
 // The kinds of blocks, with their payloads.
 const (
-	kindManifest = 1 // JSON
-	kindHistory  = 2 // stream 4, then boundaries: incarnation 16, first 8
-	kindEntry    = 3 // stream 4, entry head as on the link, batch
-	kindEnd      = 4 // entries 8, numbers 8, SHA-256 of all bytes of the file before this block 32
+	kindManifest  = 1 // JSON
+	kindHistory   = 2 // stream 4, then boundaries: incarnation 16, first 8
+	kindEntry     = 3 // stream 4, entry head as on the link, batch
+	kindSignature = 5 // last 1: it is that before the end; signature
+	kindEnd       = 4 // entries 8, numbers 8, SHA-256 of all bytes of the file before this block 32
 )
 
 // Limits of a carry file.
@@ -64,6 +72,10 @@ const (
 	boundSize   = 24
 	endSize     = 8 + 8 + 32
 	maxEntry    = 4 + 512 + wire.MaxBatchSize
+	maxSigned   = 1 + 1024 // a signature's payload
+
+	signEvery   = 4 << 20                // bytes of entries, and a signature is due
+	maxUnsigned = signEvery + 2*maxEntry // that a reader keeps until one comes
 )
 
 // limit returns the most bytes that a block's payload may have.
@@ -77,6 +89,8 @@ func limit(kind byte) int {
 		return maxEntry
 	case kindEnd:
 		return endSize
+	case kindSignature:
+		return maxSigned
 	}
 	return 0
 }
@@ -87,6 +101,10 @@ type Manifest struct {
 	Created  time.Time    `json:"created"`  // by the agent's clock
 	Software string       `json:"software"` // for people
 	Streams  []Stream     `json:"streams"`  // of a lane the oldest first
+
+	// Certificates are the agent's, and those that lead up to its authority, in DER. If
+	// there are none the file is not signed.
+	Certificates [][]byte `json:"certificates,omitempty"`
 }
 
 // Stream is what a carry file tells of a stream: what the agent had synced when
@@ -183,9 +201,9 @@ func blockCRC(seed uint32, head, payload []byte) uint32 {
 func seedOf(id wire.ID) uint32 { return crc32.Checksum(id[:], wire.Castagnoli) }
 
 // appendHead appends a file's head.
-func appendHead(dst []byte, id wire.ID) []byte {
+func appendHead(dst []byte, version byte, id wire.ID) []byte {
 	dst = append(dst, magic...)
-	dst = append(dst, 0, 0, 0, 0)
+	dst = append(dst, version, 0, 0, 0, 0)
 	dst = append(dst, id[:]...)
 	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[len(dst)-headSize+4:], wire.Castagnoli))
 }

@@ -28,6 +28,18 @@ type Reader struct {
 	at       int // stream of the last entry
 	last     wire.Seq
 	err      error
+
+	verify Verifier
+	signed bool                                  // the file is one that is signed
+	check  func(message, signature []byte) error // of its signatures, nil: they are not looked at
+	whole  bool                                  // the last signature was read: only the end may follow
+	held   []held                                // entries that are signed and not handed out
+}
+
+// held is an entry that waits.
+type held struct {
+	stream int
+	entry  wire.Entry
 }
 
 type block struct {
@@ -36,10 +48,12 @@ type block struct {
 	payload []byte
 }
 
-// NewReader reads what a file is of, and the histories of its streams. The errors
-// are [ErrForeign], [ErrVersion], [ErrDamaged], and those of r.
-func NewReader(r io.Reader) (*Reader, error) {
-	f := &Reader{r: bufio.NewReaderSize(r, 256<<10), sum: sha256.New()}
+// NewReader reads what a file is of, and the histories of its streams. verify says
+// whether it is believed; nil: it is, and its signatures are not looked at. The errors
+// are [ErrForeign], [ErrVersion], [ErrDamaged], [ErrSignature], and those of r and
+// verify.
+func NewReader(r io.Reader, verify Verifier) (*Reader, error) {
+	f := &Reader{r: bufio.NewReaderSize(r, 256<<10), sum: sha256.New(), verify: verify}
 	if err := f.begin(); err != nil {
 		return nil, fmt.Errorf("carry file: %w", err)
 	}
@@ -65,7 +79,7 @@ func (f *Reader) Summary() Summary {
 // numbers of a stream ascend, and may leave gaps that a store has acked meanwhile.
 func (f *Reader) Next() (stream int, e wire.Entry, err error) {
 	if f.err == nil {
-		if stream, e, f.err = f.next(); f.err == nil {
+		if stream, e, f.err = f.believed(); f.err == nil {
 			return stream, e, nil
 		}
 		if f.err != io.EOF {
@@ -76,8 +90,8 @@ func (f *Reader) Next() (stream int, e wire.Entry, err error) {
 }
 
 // Verify reads a file to its end. The errors are those of NewReader and Next.
-func Verify(r io.Reader) (Manifest, Summary, error) {
-	f, err := NewReader(r)
+func Verify(r io.Reader, verify Verifier) (Manifest, Summary, error) {
+	f, err := NewReader(r, verify)
 	if err != nil {
 		return Manifest{}, Summary{}, err
 	}
@@ -112,10 +126,10 @@ func (f *Reader) begin() error {
 	switch {
 	case err != nil && !cut:
 		return err
-	case n < 4 || string(head[:3]) != magic[:3]:
+	case n < 4 || string(head[:3]) != magic:
 		return fmt.Errorf("%w: it begins with %.16q", ErrForeign, head[:min(n, 8)])
-	case head[3] != magic[3]:
-		return fmt.Errorf("%w: format version %d, this program knows %d", ErrVersion, head[3], Version)
+	case head[3] == 0 || head[3] > Version:
+		return fmt.Errorf("%w: format version %d, this program knows versions up to %d", ErrVersion, head[3], Version)
 	case cut:
 		return damaged(f.off, "it ends here, and is cut off")
 	case crc32.Checksum(head[:headSize-4], wire.Castagnoli) != binary.BigEndian.Uint32(head[headSize-4:]):
@@ -124,7 +138,7 @@ func (f *Reader) begin() error {
 	f.sum.Write(head)
 	f.done.File = wire.ID(head[8:24])
 	f.seed = seedOf(f.done.File)
-	b, err := f.block()
+	b, _, err := f.block()
 	if err != nil {
 		return err
 	}
@@ -138,15 +152,84 @@ func (f *Reader) begin() error {
 	if err := f.manifest.check(); err != nil {
 		return damaged(b.off, "the manifest: %v", err)
 	}
-	return f.histories()
+	if f.signed = head[3] == Version; f.signed != (len(f.manifest.Certificates) > 0) {
+		return damaged(b.off, "%d certificates in a file of version %d", len(f.manifest.Certificates), head[3])
+	}
+	if f.verify != nil {
+		if f.check, err = f.verify(&f.manifest); err != nil {
+			return err
+		}
+	}
+	if err := f.histories(); err != nil || !f.signed {
+		return err
+	}
+	b, message, err := f.block()
+	if err != nil {
+		return err
+	}
+	if b.kind != kindSignature {
+		return damaged(b.off, "a block of kind %d where a signature is due", b.kind)
+	}
+	return f.signature(&b, message)
 }
+
+// signature verifies one.
+func (f *Reader) signature(b *block, message func(last bool) []byte) error {
+	if len(b.payload) < 2 || b.payload[0] > 1 {
+		return damaged(b.off, "a signature of %d bytes", len(b.payload))
+	}
+	f.whole = b.payload[0] == 1
+	if f.check == nil {
+		return nil
+	}
+	if err := f.check(message(f.whole), b.payload[1:]); err != nil {
+		return fmt.Errorf("%w at byte %d: %w", ErrSignature, b.off, err)
+	}
+	return nil
+}
+
+// believed returns the next entry, of a file that is signed only once its signature
+// was verified.
+func (f *Reader) believed() (int, wire.Entry, error) {
+	if !f.signed {
+		return f.next()
+	}
+	for size := 0; len(f.held) == 0 || size > 0; {
+		off := f.off
+		i, e, err := f.next()
+		switch {
+		case errors.Is(err, errSigned):
+			size = 0
+			continue
+		case err == io.EOF && (!f.whole || size > 0):
+			return 0, e, damaged(off, "the end without its signature")
+		case err != nil:
+			return 0, e, err
+		case f.whole:
+			return 0, e, damaged(off, "an entry behind the last signature")
+		}
+		if size += 64 + len(e.Detail) + len(e.Batch); size > maxUnsigned {
+			return 0, e, damaged(off, "%d bytes of entries without a signature", size)
+		}
+		e.Batch = bytes.Clone(e.Batch)
+		f.held = append(f.held, held{i, e})
+	}
+	h := f.held[0]
+	if f.held = f.held[1:]; len(f.held) == 0 {
+		f.held = nil
+	}
+	return h.stream, h.entry, nil
+}
+
+// errSigned says that a signature was read, and is good.
+var errSigned = errors.New("a signature")
 
 // histories reads the blocks of all streams' boundaries, and the block behind them.
 func (f *Reader) histories() error {
 	for i := range f.manifest.Streams {
 		s := &f.manifest.Streams[i]
 		for len(s.Boundaries) < s.Count {
-			b, err := f.block()
+			b, _, err := f.block()
 			if err != nil {
 				return err
 			}
@@ -169,37 +252,47 @@ func (f *Reader) histories() error {
 	return nil
 }
 
-// block reads and verifies a block. Its payload is good until the next call.
-func (f *Reader) block() (block, error) {
+// block reads and verifies a block. Its payload is good until the next call. message
+// returns what a signature in it signs.
+func (f *Reader) block() (_ block, message func(last bool) []byte, _ error) {
 	off := f.off
 	var head [blockHead]byte
 	if err := f.read(head[:]); err != nil {
-		return block{}, err
+		return block{}, nil, err
 	}
 	size, kind := binary.BigEndian.Uint32(head[4:]), head[0]
 	if int64(size) > int64(limit(kind)) || head[1]|head[2]|head[3] != 0 {
-		return block{}, damaged(off, "no block begins here: kind %d, %d bytes", kind, size)
+		return block{}, nil, damaged(off, "no block begins here: kind %d, %d bytes", kind, size)
 	}
 	if cap(f.buf) < int(size) {
 		f.buf = make([]byte, size)
 	}
 	b := block{kind, off, f.buf[:size]}
 	if err := f.read(b.payload); err != nil {
-		return block{}, err
+		return block{}, nil, err
 	}
 	if got, want := blockCRC(f.seed, head[:], b.payload), binary.BigEndian.Uint32(head[8:]); got != want {
-		return block{}, damaged(off, "a block with checksum %08x, its content has %08x", want, got)
+		return block{}, nil, damaged(off, "a block with checksum %08x, its content has %08x", want, got)
 	}
 	if kind == kindEnd && (len(b.payload) != endSize || !bytes.Equal(b.payload[16:], f.sum.Sum(nil))) {
-		return block{}, damaged(off, "the checksum of the whole file is another one")
+		return block{}, nil, damaged(off, "the checksum of the whole file is another one")
+	}
+	if kind == kindSignature {
+		more, last := signedMessage(false, f.sum), signedMessage(true, f.sum)
+		message = func(whole bool) []byte {
+			if whole {
+				return last
+			}
+			return more
+		}
 	}
 	f.sum.Write(head[:])
 	f.sum.Write(b.payload)
-	return b, nil
+	return b, message, nil
 }
 
 func (f *Reader) next() (int, wire.Entry, error) {
-	b, err := f.block()
+	b, message, err := f.block()
 	if err != nil {
 		return 0, wire.Entry{}, err
 	}
@@ -207,6 +300,14 @@ func (f *Reader) next() (int, wire.Entry, error) {
 	case kindEnd:
 		return 0, wire.Entry{}, f.end(&b)
 	case kindEntry:
+	case kindSignature:
+		if !f.signed {
+			return 0, wire.Entry{}, damaged(b.off, "a signature in a file that is not signed")
+		}
+		if err := f.signature(&b, message); err != nil {
+			return 0, wire.Entry{}, err
+		}
+		return 0, wire.Entry{}, errSigned
 	default:
 		return 0, wire.Entry{}, damaged(b.off, "a block of kind %d among the entries", b.kind)
 	}

@@ -3,6 +3,7 @@ package carry
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -58,13 +59,50 @@ func (r *Receipt) Replaced(old wire.StoreID) bool {
 	return w.Replaced(old)
 }
 
-// A receipt is text of three lines: what it is and its version, the receipt as
-// JSON, the SHA-256 of the lines before. A later version may sign it with a
-// fourth.
-const receiptHead = "fieldpost-receipt "
+// Proof is what a receipt was signed with. The zero Proof: it was not.
+type Proof struct {
+	Certificates [][]byte // the collector's, and those that lead up to its authority, in DER
+	Message      []byte   // what was signed
+	Signature    []byte
+}
 
-// Marshal returns the receipt as a file holds it.
-func (r *Receipt) Marshal() ([]byte, error) {
+// Signed reports whether there is a signature. Whether it is good is for the caller
+// to find out.
+func (p *Proof) Signed() bool { return len(p.Signature) > 0 }
+
+// A receipt is text of three lines: what it is and its version, the receipt as
+// JSON, the SHA-256 of the lines before; and if it is signed a fourth: the signature of
+// the lines before, and the certificates, in base64.
+const (
+	receiptHead   = "fieldpost-receipt "
+	signatureHead = "signature "
+)
+
+// receiptMessage is what is signed of a receipt.
+func receiptMessage(lines []byte) []byte {
+	sum := sha256.Sum256(lines)
+	return append([]byte("fieldpost receipt\x00"), sum[:]...)
+}
+
+// Marshal returns the receipt as a file holds it, signed with the key of the first
+// certificate; with a nil sign it is not signed.
+func (r *Receipt) Marshal(certificates [][]byte, sign Signer) ([]byte, error) {
+	b, err := r.marshal()
+	if err != nil || sign == nil {
+		return b, err
+	}
+	s, err := sign(receiptMessage(b))
+	if err != nil {
+		return nil, fmt.Errorf("receipt: sign it: %w", err)
+	}
+	b = fmt.Appendf(b, "%s%s", signatureHead, base64.StdEncoding.EncodeToString(s))
+	for _, c := range certificates {
+		b = fmt.Appendf(b, " %s", base64.StdEncoding.EncodeToString(c))
+	}
+	return append(b, '\n'), nil
+}
+
+func (r *Receipt) marshal() ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("receipt: %w", err)
 	}
@@ -78,47 +116,75 @@ func (r *Receipt) Marshal() ([]byte, error) {
 	return fmt.Appendf(b, "sha256 %x\n", sum), nil
 }
 
-// ParseReceipt reads a receipt. The errors are [ErrForeign], [ErrVersion],
-// [ErrDamaged], and those of the reader.
-func ParseReceipt(from io.Reader) (Receipt, error) {
+// ParseReceipt reads a receipt, and what it was signed with. The errors are
+// [ErrForeign], [ErrVersion], [ErrDamaged], and those of the reader.
+func ParseReceipt(from io.Reader) (Receipt, Proof, error) {
 	b, err := io.ReadAll(io.LimitReader(from, MaxReceipt+1))
-	if err != nil {
-		return Receipt{}, fmt.Errorf("receipt: %w", err)
+	var r Receipt
+	var p Proof
+	if err == nil {
+		r, p, err = parseReceipt(b)
 	}
-	r, err := parseReceipt(b)
 	if err != nil {
-		return Receipt{}, fmt.Errorf("receipt: %w", err)
+		return Receipt{}, Proof{}, fmt.Errorf("receipt: %w", err)
 	}
-	return r, nil
+	return r, p, nil
 }
 
-func parseReceipt(b []byte) (r Receipt, err error) {
+func parseReceipt(b []byte) (r Receipt, p Proof, err error) {
 	head, rest, whole := bytes.Cut(b, []byte("\n"))
 	version, ok := bytes.CutPrefix(head, []byte(receiptHead))
 	switch {
 	case !whole && (ok || bytes.HasPrefix([]byte(receiptHead), head)):
-		return r, fmt.Errorf("%w: it is cut off", ErrDamaged)
+		return r, p, fmt.Errorf("%w: it is cut off", ErrDamaged)
 	case !ok:
-		return r, fmt.Errorf("%w: it begins with %.24q", ErrForeign, head)
+		return r, p, fmt.Errorf("%w: it begins with %.24q", ErrForeign, head)
 	case len(b) > MaxReceipt:
-		return r, fmt.Errorf("%w: it has more than %d bytes", ErrDamaged, MaxReceipt)
+		return r, p, fmt.Errorf("%w: it has more than %d bytes", ErrDamaged, MaxReceipt)
 	case string(version) != fmt.Sprint(ReceiptVersion):
-		return r, fmt.Errorf("%w: format version %.20q, this program knows %d", ErrVersion, version, ReceiptVersion)
+		return r, p, fmt.Errorf("%w: format version %.20q, this program knows %d", ErrVersion, version, ReceiptVersion)
 	}
 	text, last, _ := bytes.Cut(rest, []byte("\n"))
 	sum := sha256.Sum256(b[:len(b)-len(last)])
-	if string(last) != "sha256 "+hex.EncodeToString(sum[:])+"\n" {
-		return r, fmt.Errorf("%w: it is cut off, or its checksum is another one", ErrDamaged)
+	signature, ok := bytes.CutPrefix(last, []byte("sha256 "+hex.EncodeToString(sum[:])+"\n"))
+	if ok && len(signature) > 0 {
+		p, ok = parseProof(b[:len(b)-len(signature)], signature)
+	}
+	if !ok {
+		return r, p, fmt.Errorf("%w: it is cut off, or its checksum is another one", ErrDamaged)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil || d.More() || !utf8.Valid(text) {
-		return Receipt{}, fmt.Errorf("%w: %v", ErrDamaged, err)
+		return r, p, fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
 	if err := r.check(); err != nil {
-		return Receipt{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return r, p, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	return r, nil
+	return r, p, nil
+}
+
+// parseProof reads the line behind the others.
+func parseProof(lines, line []byte) (p Proof, ok bool) {
+	line, ok = bytes.CutPrefix(line, []byte(signatureHead))
+	line, whole := bytes.CutSuffix(line, []byte("\n"))
+	parts := bytes.Split(line, []byte(" "))
+	if !ok || !whole || len(parts) < 2 {
+		return p, false
+	}
+	for i, part := range parts {
+		b, err := base64.StdEncoding.Strict().DecodeString(string(part))
+		if err != nil || len(b) == 0 {
+			return Proof{}, false
+		}
+		if i == 0 {
+			p.Signature = b
+		} else {
+			p.Certificates = append(p.Certificates, b)
+		}
+	}
+	p.Message = receiptMessage(lines)
+	return p, true
 }
 
 func (r *Receipt) check() error {

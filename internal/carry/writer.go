@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -19,18 +20,24 @@ type Writer struct {
 	seed uint32
 	buf  []byte
 	done Summary
+	sign Signer
+	open int // bytes of entries behind the last signature
 	err  error
 }
 
 // NewWriter begins a file with what its streams are. The Boundaries of m's streams
-// are written as their histories, whatever their Count.
-func NewWriter(w io.Writer, m Manifest) (*Writer, error) {
+// are written as their histories, whatever their Count. sign signs it with the key of
+// m's first certificate; it is nil if m has none.
+func NewWriter(w io.Writer, m Manifest, sign Signer) (*Writer, error) {
 	id := wire.NewID()
-	return newWriter(w, m, id)
+	return newWriter(w, m, sign, id)
 }
 
-func newWriter(to io.Writer, m Manifest, id wire.ID) (*Writer, error) {
-	w := &Writer{w: bufio.NewWriterSize(to, 256<<10), sum: sha256.New(), seed: seedOf(id), done: Summary{File: id}}
+func newWriter(to io.Writer, m Manifest, sign Signer, id wire.ID) (*Writer, error) {
+	if (sign == nil) != (len(m.Certificates) == 0) {
+		return nil, errors.New("carry file: a signer without a certificate, or a certificate without a signer")
+	}
+	w := &Writer{w: bufio.NewWriterSize(to, 256<<10), sum: sha256.New(), seed: seedOf(id), done: Summary{File: id}, sign: sign}
 	m.Streams = append([]Stream{}, m.Streams...)
 	for i := range m.Streams {
 		m.Streams[i].Count = len(m.Streams[i].Boundaries)
@@ -45,7 +52,11 @@ func newWriter(to io.Writer, m Manifest, id wire.ID) (*Writer, error) {
 	if len(text) > maxManifest {
 		return nil, fmt.Errorf("carry file: what is to be said of %d streams takes %d bytes, the limit is %d: export one lane at a time", len(m.Streams), len(text), maxManifest)
 	}
-	w.write(appendHead(nil, id))
+	version := byte(1)
+	if sign != nil {
+		version = Version
+	}
+	w.write(appendHead(nil, version, id))
 	w.block(kindManifest, text)
 	for i := range m.Streams {
 		for h := m.Streams[i].Boundaries; len(h) > 0; {
@@ -59,6 +70,7 @@ func newWriter(to io.Writer, m Manifest, id wire.ID) (*Writer, error) {
 			h = h[n:]
 		}
 	}
+	w.signature(false)
 	return w, w.err
 }
 
@@ -69,6 +81,9 @@ func (w *Writer) Entry(stream int, e *wire.Entry) error {
 	w.buf = wire.AppendEntry(w.buf, e)
 	w.buf = append(w.buf, e.Batch...)
 	w.block(kindEntry, w.buf)
+	if w.open += len(w.buf); w.open >= signEvery {
+		w.signature(false)
+	}
 	w.done.Entries++
 	w.done.Numbers += uint64(e.To - e.From + 1)
 	return w.err
@@ -77,6 +92,7 @@ func (w *Writer) Entry(stream int, e *wire.Entry) error {
 // Close writes the end, without which the file counts as cut off. It does not
 // close what is written to.
 func (w *Writer) Close() (Summary, error) {
+	w.signature(true)
 	w.buf = binary.BigEndian.AppendUint64(w.buf[:0], w.done.Entries)
 	w.buf = binary.BigEndian.AppendUint64(w.buf, w.done.Numbers)
 	w.buf = w.sum.Sum(w.buf)
@@ -85,6 +101,20 @@ func (w *Writer) Close() (Summary, error) {
 		w.err = w.w.Flush()
 	}
 	return w.done, w.err
+}
+
+// signature signs all that was written so far, if the file is one that is signed.
+func (w *Writer) signature(last bool) {
+	w.open = 0
+	if w.sign == nil || w.err != nil {
+		return
+	}
+	s, err := w.sign(signedMessage(last, w.sum))
+	if err != nil {
+		w.err = fmt.Errorf("carry file: sign it: %w", err)
+		return
+	}
+	w.block(kindSignature, append([]byte{octet(last)}, s...))
 }
 
 func (w *Writer) block(kind byte, payload []byte) {

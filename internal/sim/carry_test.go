@@ -181,7 +181,7 @@ func (m *machine) settle() error {
 	if len(receipts) == 0 || m.life == nil {
 		return nil
 	}
-	list, err := m.life.a.Settle(context.Background(), bytes.NewReader(receipts[w.r.IntN(len(receipts))]))
+	list, err := m.life.a.Settle(context.Background(), bytes.NewReader(receipts[w.r.IntN(len(receipts))]), agent.SettleOptions{})
 	w.note("%s: receipt: %+v, %v", m.name, list, err)
 	switch {
 	case errors.Is(err, agent.ErrReceipt) && (w.copied || len(w.center.earlier) > 0):
