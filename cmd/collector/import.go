@@ -161,10 +161,15 @@ func importHere(ctx context.Context, c config.Collector, from io.Reader, o colle
 }
 
 // trust returns whose files the collector with a configuration believes. It makes no
-// authority where there is none: then nobody's.
+// authority where there is none: a folder in which no collector has run with TLS
+// believes everybody, as its links did.
 func trust(c *config.Collector) (*collector.ImportTrust, error) {
 	if !c.Plaintext && !c.TLS.Given() {
-		if _, err := enroll.Open(enroll.Options{Dir: c.Dir}); errors.Is(err, enroll.ErrNone) {
+		switch _, err := enroll.Open(enroll.Options{Dir: c.Dir}); {
+		case !errors.Is(err, enroll.ErrNone):
+		case !enroll.Exists(c.Dir):
+			return nil, nil
+		default: // certificates come from files, and the configuration that names them is not given
 			return &collector.ImportTrust{Agents: x509.NewCertPool()}, nil
 		}
 	}
@@ -181,7 +186,7 @@ func trust(c *config.Collector) (*collector.ImportTrust, error) {
 
 // importAnswer is what the daemon answers; with an error a part may be done.
 type importAnswer struct {
-	Report collector.ImportReport `json:"report"`
+	Report collector.ImportReport `json:"report,omitzero"`
 	Error  string                 `json:"error,omitempty"`
 	Later  bool                   `json:"later,omitempty"` // the same may succeed another time
 }

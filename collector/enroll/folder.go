@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -32,6 +33,13 @@ const (
 type folder string
 
 func folderOf(dir string) folder { return folder(filepath.Join(dir, folderName)) }
+
+// Exists reports whether the collector in dir has ever run with TLS: there is a folder
+// for what this package keeps.
+func Exists(dir string) bool {
+	_, err := os.Lstat(string(folderOf(dir)))
+	return err == nil
+}
 
 func (f folder) path(name string) string { return filepath.Join(string(f), name) }
 

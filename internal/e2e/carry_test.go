@@ -118,6 +118,68 @@ func TestCarryFiles(t *testing.T) {
 	}
 }
 
+// Sticks of agents that are enrolled: signed on one side, verified on the other, and
+// the receipt the other way round; a stick in another agent's name brings nothing.
+func TestCarryFilesAreProven(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	s.secured(0)
+	dir := filepath.Dir(s.agentDir)
+	run := func(want int, says, bin string, args ...string) {
+		t.Helper()
+		out, code, err := output(s.env, bin, args...)
+		if said := fmt.Sprintf("%s%v", out, err); code != want || !strings.Contains(said, says) {
+			t.Errorf("%v: exit code %d, want %d and %q: %s", args, code, want, says, said)
+		}
+	}
+	path := func(name string) string { return filepath.Join(dir, name) }
+	export := func(folder, to string) {
+		t.Helper()
+		run(0, "", s.b.agent, "queue", "export", "--dir", folder, "--carry", path(to))
+	}
+	send := func(folder, id string) {
+		t.Helper()
+		run(0, "", s.b.agent, "send", "--dir", folder, "--id", id, "hello")
+	}
+
+	s.startCollector()
+	if code, said := s.enroll(s.agentDir, agentID, s.link.Addr(), s.token()); code != 0 {
+		t.Fatal(said)
+	}
+	send(s.agentDir, agentID)
+	export(s.agentDir, "proven")
+	island := path("island") // of the same id, and never enrolled
+	send(island, agentID)
+	export(island, "unproven")
+	run(1, "it is not signed", s.b.collector, "import", "--dir", s.collectorDir, path("unproven"))
+	run(0, "1 messages stored", s.b.collector, "import", "--dir", s.collectorDir, path("proven"))
+
+	b, err := os.ReadFile(path("proven.receipt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := bytes.Index(b, []byte("signature "))
+	if err := os.WriteFile(path("bare"), b[:max(0, i)], 0o600); err != nil || i < 0 {
+		t.Fatalf("the receipt is not signed: %v\n%s", err, b)
+	}
+	run(1, "not signed", s.b.agent, "queue", "receipt", "--dir", s.agentDir, path("bare"))
+	run(0, "are stored and freed", s.b.agent, "queue", "receipt", "--dir", s.agentDir, path("proven.receipt"))
+
+	// At rest as well; and revoked.
+	send(s.agentDir, agentID)
+	export(s.agentDir, "second")
+	s.collector.kill()
+	run(1, "it is not signed", s.b.collector, "import", "--dir", s.collectorDir, path("unproven"))
+	run(0, "1 messages stored", s.b.collector, "import", "--dir", s.collectorDir, path("second"))
+	run(0, "are stored and freed", s.b.agent, "queue", "receipt", "--dir", s.agentDir, path("second.receipt"))
+	send(s.agentDir, agentID)
+	export(s.agentDir, "third")
+	run(0, "", s.b.collector, "agents", "revoke", "--dir", s.collectorDir, agentID)
+	run(1, "revoked", s.b.collector, "import", "--dir", s.collectorDir, path("third"))
+	run(0, "1 messages stored", s.b.collector, "import", "--dir", s.collectorDir, "--unsigned", path("unproven"))
+	run(0, "", s.b.collector, "audit", "--dir", s.collectorDir)
+}
+
 // backlog is what waits in all lanes.
 func (st *status) backlog() (n uint64) {
 	for _, l := range st.Lanes {
