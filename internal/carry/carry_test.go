@@ -300,6 +300,8 @@ func FuzzReader(f *testing.F) {
 	f.Add(b)
 	f.Add(b[:len(b)/2])
 	f.Add([]byte(magic))
+	sealed, _ := signed(f, newSigner(1), 0)
+	f.Add(sealed)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := NewReader(bytes.NewReader(b), nil)
 		for err == nil {
@@ -319,6 +321,11 @@ func FuzzParseReceipt(f *testing.F) {
 	}
 	f.Add(b)
 	f.Add(b[:40])
+	s := newSigner(1)
+	if b, err = r.Marshal(s.certificates(), s.sign); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, _, err := ParseReceipt(bytes.NewReader(b))
 		if err != nil {
