@@ -42,11 +42,11 @@ func (e *examination) identity(context.Context) []doctor.Finding {
 	case errors.Is(err, fs.ErrNotExist):
 		return []doctor.Finding{doctor.Bad("name an agent's folder with --dir; a new one becomes one by agent enroll or agent run", "%s is no agent's folder", e.cfg.Dir)}
 	case errors.Is(err, fs.ErrPermission):
-		return []doctor.Finding{doctor.Doubt("run this as root (sudo), or as the account of the service", "this user may not read whose folder it is")}
+		return []doctor.Finding{doctor.Unseen("run this as root (sudo), or as the account of the service", "this user may not read whose folder it is")}
 	case err != nil:
 		return []doctor.Finding{doctor.Bad("restore the folder, or name another one", "%v", err)}
 	case id == "" && unreadable(e.cfg.Dir):
-		return []doctor.Finding{doctor.Doubt("run this as root (sudo), or as the account of the service", "this user may not read whose folder it is")}
+		return []doctor.Finding{doctor.Unseen("run this as root (sudo), or as the account of the service", "this user may not read whose folder it is")}
 	case id == "":
 		return []doctor.Finding{doctor.Bad(`start the agent: it writes that file again if the lanes say whose they are; else restore it, it has {"format":1,"agent":"ID"}`,
 			"agent.json is missing or damaged: the folder has %d lanes and does not say whose they are", len(lanes))}
@@ -109,7 +109,7 @@ func (e *examination) certificateCheck() doctor.Check {
 		case errors.Is(err, agent.ErrNotEnrolled):
 			return []doctor.Finding{doctor.Bad(`"collector token create" beside the collector prints the command to run here; messages are kept until then`, "this agent is not enrolled: it has no certificate")}
 		case errors.Is(err, fs.ErrPermission):
-			return []doctor.Finding{doctor.Doubt("run this as root (sudo), or as the account of the service", "this user may not read the certificate")}
+			return []doctor.Finding{doctor.Unseen("run this as root (sudo), or as the account of the service", "this user may not read the certificate")}
 		case err != nil:
 			return []doctor.Finding{doctor.Bad("mend or replace the file, or enrol again", "%v", err)}
 		}

@@ -35,7 +35,7 @@ func (e *examination) linkCheck() doctor.Check {
 func (e *examination) unknown(err error) []doctor.Finding {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return []doctor.Finding{doctor.Doubt("run this as root (sudo), or as the account of the service", "this user may not look")}
+		return []doctor.Finding{doctor.Unseen("run this as root (sudo), or as the account of the service", "this user may not look")}
 	case errors.Is(err, fs.ErrNotExist):
 		return []doctor.Finding{doctor.Doubt("see identity", "it is no agent's folder")}
 	case errors.Is(err, agent.ErrInUse):

@@ -37,7 +37,7 @@ func (e *examination) listenCheck() doctor.Check {
 		case errors.Is(err, control.ErrNotRunning):
 			return append(canListen(e.cfg.Listen), e.reach(e.cfg.Listen))
 		case errors.Is(err, fs.ErrPermission):
-			return []doctor.Finding{doctor.Doubt("run this as root (sudo), or as the account of the service", "this user may not ask the collector")}
+			return []doctor.Finding{doctor.Unseen("run this as root (sudo), or as the account of the service", "this user may not ask the collector")}
 		case err != nil:
 			return []doctor.Finding{doctor.Bad("see daemon", "%v", err)}
 		}
@@ -186,7 +186,7 @@ func (e *examination) certificateCheck() doctor.Check {
 		case errors.Is(err, enroll.ErrNone):
 			return []doctor.Finding{doctor.Doubt("start the collector once: it makes them", "there are no certificates yet")}
 		case errors.Is(err, fs.ErrPermission):
-			return []doctor.Finding{doctor.Doubt("run this as root (sudo), or as the account of the service", "this user may not read the certificates")}
+			return []doctor.Finding{doctor.Unseen("run this as root (sudo), or as the account of the service", "this user may not read the certificates")}
 		case err != nil:
 			return []doctor.Finding{doctor.Bad("mend or replace the file; the folder tls may be restored from a copy", "%v", err)}
 		}

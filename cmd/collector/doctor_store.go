@@ -67,7 +67,7 @@ func unread(err error) []doctor.Finding {
 	case errors.Is(err, journal.ErrNone):
 		return []doctor.Finding{doctor.Doubt("name a collector's folder with --dir; collector run makes a new one", "there is no journal in this folder")}
 	case errors.Is(err, fs.ErrPermission):
-		return []doctor.Finding{doctor.Doubt("run this as root (sudo), or as the account of the service", "this user may not read it")}
+		return []doctor.Finding{doctor.Unseen("run this as root (sudo), or as the account of the service", "this user may not read it")}
 	}
 	return []doctor.Finding{doctor.Bad("collector verify, then \"Damage to the journal\" in OPERATIONS.md", "%v", err)}
 }

@@ -47,6 +47,9 @@ type Finding struct {
 	Text   string // what is so
 	Next   string // what to do next; "" if it is well
 
+	// Blind: it could not be looked at, so what needs it cannot be either.
+	Blind bool
+
 	// Detail is more that people at this machine should see, and nobody else:
 	// it may quote the configuration. A bundle does not have it.
 	Detail string
@@ -67,6 +70,13 @@ func Bad(next, format string, args ...any) Finding {
 	return Finding{Status: Fail, Text: fmt.Sprintf(format, args...), Next: next}
 }
 
+// Unseen returns a warning that something could not be looked at, with the next step.
+func Unseen(next, format string, args ...any) Finding {
+	f := Doubt(next, format, args...)
+	f.Blind = true
+	return f
+}
+
 // For returns f as being about something.
 func (f Finding) For(about string) Finding {
 	f.About = about
@@ -81,7 +91,7 @@ type Check struct {
 
 	Time  time.Duration // it may take; 0: 5 s
 	After []string      // keys of checks that must have ended before, whatever they found
-	Needs []string      // keys of checks that must have ended and not failed
+	Needs []string      // keys of checks that must have ended, seen something and not failed
 
 	// Run looks. It must heed its context; if it does not, it is left alone, so it must
 	// not write to what others read without a lock. No findings: all is well.

@@ -56,7 +56,7 @@ func Folder(dir string, missing Finding) Check {
 		case errors.Is(err, fs.ErrNotExist):
 			return []Finding{missing}
 		case errors.Is(err, fs.ErrPermission):
-			return []Finding{Bad(asRoot, "%s: this user may not look at it", dir)}
+			return []Finding{Unseen(asRoot, "%s: this user may not look at it", dir)}
 		case err != nil:
 			return []Finding{Bad("look at the disk", "%v", err)}
 		case !info.IsDir():
@@ -64,7 +64,10 @@ func Folder(dir string, missing Finding) Check {
 		}
 		f, err := os.Open(dir)
 		if errors.Is(err, fs.ErrPermission) {
-			return []Finding{Bad(asRoot, "%s: this user may not look into it", dir)}
+			if mine(info) {
+				return []Finding{Bad("chmod 700 "+dir, "%s is this user's, and its mode %04o keeps it out", dir, info.Mode().Perm())}
+			}
+			return []Finding{Unseen(asRoot, "%s: this user may not look into it", dir)}
 		}
 		if err != nil {
 			return []Finding{Bad("look at the disk", "%v", err)}

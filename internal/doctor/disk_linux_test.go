@@ -118,9 +118,14 @@ func TestPermissions(t *testing.T) {
 		dir := folder(t)
 		os.Chmod(filepath.Dir(filepath.Dir(dir)), 0o755)
 		os.Chmod(filepath.Dir(dir), 0o755)
+		closed := filepath.Join(filepath.Dir(dir), "closed")
+		os.Mkdir(closed, 0)
+		os.Chown(closed, uid, uid)
 		asUser(t, uid, func() {
 			c := Folder(dir, Bad("x", "missing"))
-			want(t, one(t, c.Run(t.Context())), Fail, "may not look into it", "as root")
+			want(t, one(t, c.Run(t.Context())), Warn, "may not look into it", "as root")
+			c = Folder(closed, Bad("x", "missing"))
+			want(t, one(t, c.Run(t.Context())), Fail, "keeps it out", "chmod 700")
 		})
 		os.Chmod(dir, 0o755)
 		asUser(t, uid, func() {

@@ -92,7 +92,7 @@ func (p *Path) unresolved(err error, took time.Duration) Finding {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return Bad("look at the network and the name servers of this machine; an address instead of a name works without them", "no name server has answered for %q within %s", p.host, round(took))
 	}
-	return Bad("look at the name servers of this machine", "%q does not resolve: %v", p.host, err)
+	return Bad("look at the network and the name servers of this machine; an address instead of a name works without them", "%q does not resolve: %v", p.host, err)
 }
 
 // Route checks that the system knows a way there, and says from which address and

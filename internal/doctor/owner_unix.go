@@ -4,6 +4,7 @@ package doctor
 
 import (
 	"io/fs"
+	"os"
 	"os/user"
 	"strconv"
 	"syscall"
@@ -47,4 +48,10 @@ func ownedBy(info fs.FileInfo, account string) (is, known bool, err error) {
 	}
 	uid, ok := uidOf(info)
 	return ok && strconv.FormatUint(uint64(uid), 10) == u.Uid, ok, nil
+}
+
+// mine reports whether a file belongs to who runs this.
+func mine(info fs.FileInfo) bool {
+	uid, ok := uidOf(info)
+	return ok && int(uid) == os.Geteuid()
 }

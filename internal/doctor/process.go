@@ -36,7 +36,7 @@ func (p *Process) Checks() []Check {
 		{Group: "service", Name: "daemon", Time: 6 * time.Second, Needs: []string{"folder"}, Run: p.daemon},
 		{Group: "service", Name: "versions", Time: 6 * time.Second, Needs: []string{"daemon"}, Run: p.versions},
 		{Group: "service", Name: "descriptors", Time: 6 * time.Second, Needs: []string{"daemon"}, Run: p.limits},
-		{Group: "service", Name: "memory", Time: 6 * time.Second, Run: p.memory},
+		{Group: "service", Name: "memory", Time: 6 * time.Second, After: []string{"daemon"}, Run: p.memory},
 	}
 }
 
@@ -52,7 +52,7 @@ func (p *Process) daemon(ctx context.Context) []Finding {
 	case errors.Is(err, control.ErrNoAnswer):
 		return []Finding{Bad("it hangs, perhaps on its disk: look at its log and at dmesg, then restart it", "the daemon does not answer: %v", err)}
 	case errors.Is(err, fs.ErrPermission):
-		return []Finding{Doubt(asRoot, "whether the %s runs cannot be told: its socket answers its own user and root alone", p.Program)}
+		return []Finding{Unseen(asRoot, "whether the %s runs cannot be told: its socket answers its own user and root alone", p.Program)}
 	case err != nil:
 		return []Finding{Bad("restart it: the daemon may be of another version than this command", "%v", err)}
 	}

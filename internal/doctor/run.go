@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 )
@@ -29,11 +30,9 @@ type outcome struct {
 	took     time.Duration
 }
 
-func (o *outcome) worst() (s Status) {
-	for _, f := range o.findings {
-		s = max(s, f.Status)
-	}
-	return s
+// bars reports whether what needs the check is not to be made.
+func (o *outcome) bars() bool {
+	return slices.ContainsFunc(o.findings, func(f Finding) bool { return f.Status == Fail || f.Blind })
 }
 
 // Run makes all checks, those that need none of the others at once, and returns what
@@ -67,12 +66,12 @@ func Run(ctx context.Context, limit time.Duration, checks []Check) []Result {
 			}
 			var failed []string
 			for k, b := range needs {
-				if b.worst() == Fail {
+				if b.bars() {
 					failed = append(failed, names[k])
 				}
 			}
 			if failed != nil {
-				o.findings = []Finding{Doubt(mendFirst, "not checked, because of: %s", strings.Join(failed, ", "))}
+				o.findings = []Finding{Unseen(mendFirst, "not checked, because of: %s", strings.Join(failed, ", "))}
 				return
 			}
 			began := time.Now()

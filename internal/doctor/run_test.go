@@ -52,12 +52,15 @@ func TestChecksComeInOrderAndWhatTheyNeedComesFirst(t *testing.T) {
 		{Name: "proxy", After: []string{"port a"}, Run: note("proxy", Doubt("next", "set"))},
 		{Name: "two", Run: found(Good("one").For("x"), Good("other").For("y"))},
 		{Name: "none", Run: found()},
+		{Name: "blind", Run: found(Unseen("as root", "may not"))},
+		{Name: "behind", Needs: []string{"blind"}, Run: note("behind", Good("fine"))},
+		{Name: "behind-that", Needs: []string{"behind"}, Run: note("behind that", Good("fine"))},
 	})
 	var got []string
 	for _, r := range list {
 		got = append(got, r.Status.String()+" "+Key(r.Check, r.About))
 	}
-	if s := strings.Join(got, ", "); s != "ok names a, fail port a, warn tls a, warn proxy, ok two x, ok two y, ok none" {
+	if s := strings.Join(got, ", "); s != "ok names a, fail port a, warn tls a, warn proxy, ok two x, ok two y, ok none, warn blind, warn behind, warn behind-that" {
 		t.Error(s)
 	}
 	if !strings.Contains(list[2].Text, "not checked, because of: port a") {
