@@ -10,7 +10,7 @@ N       ?= 200
 RACE    := $(shell CGO_ENABLED=1 sh -c '$(GO) env CC | xargs which' >/dev/null 2>&1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test sim e2e-long fmt lint fuzz bench powercut failedio injuries systemd wine demo clean
+.PHONY: help build test sim e2e-long fmt lint fuzz bench powercut failedio injuries systemd wine dist-windows demo clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -81,6 +81,9 @@ wine: ## run the Windows programs under wine: services, installer, damage, power
 injuries: ## damage the folders of N=200 real lanes, and of as many journals, and judge what becomes of them
 	$(GO) test -count=1 -timeout 24h -v ./internal/injuries -injuries $(N) -rivals 10
 	$(GO) test -count=1 -timeout 24h -v -run '^TestInjuries$$' ./collector/journal -injuries $(N)
+
+dist-windows: ## build zips and installers for Windows in dist/ (needs wixl, msibuild; signed if FIELDPOST_SIGN_CERT and _KEY name files)
+	$(GO) run ./install/windows -version $(VERSION) -out dist
 
 demo: ## run the demo
 	$(GO) run ./cmd/collector demo
