@@ -54,9 +54,12 @@ type examination struct {
 	service bool  // the folder is the service's
 
 	// Each is asked once, however many checks want it.
+	about       func() (doctor.About, error)
 	status      func() (fullStatus, error)
 	lanes       func() (laneList, error)
 	credentials func() (agent.Credentials, error)
+
+	ask doctor.Asker
 }
 
 // newExamination finds out what is to be examined. Its error is about the command
@@ -79,8 +82,18 @@ func newExamination(ctx context.Context, s *settings) (*examination, error) {
 		}
 	}
 	e.service = e.cfg.Dir == serviceData
-	e.status = sync.OnceValues(func() (fullStatus, error) { return status(ctx, e.cfg.Dir) })
-	e.lanes = sync.OnceValues(func() (laneList, error) { return contents(ctx, e.cfg.Dir, "") })
+	e.about = sync.OnceValues(func() (a doctor.About, err error) {
+		err = e.ask.Do(ctx, askWithin, func(ctx context.Context) error { a, err = doctor.Ask(ctx, e.cfg.Dir); return err })
+		return a, err
+	})
+	e.status = sync.OnceValues(func() (st fullStatus, err error) {
+		err = e.ask.Do(ctx, askWithin, func(ctx context.Context) error { st, err = status(ctx, e.cfg.Dir); return err })
+		return st, err
+	})
+	e.lanes = sync.OnceValues(func() (l laneList, err error) {
+		err = e.ask.Do(ctx, 8*time.Second, func(ctx context.Context) error { l, err = contents(ctx, e.cfg.Dir, ""); return err })
+		return l, err
+	})
 	e.credentials = sync.OnceValues(func() (agent.Credentials, error) {
 		return agent.ReadCredentials(e.cfg.Dir, agent.TLS{CA: e.cfg.TLS.CA, Cert: e.cfg.TLS.Cert, Key: e.cfg.TLS.Key, ServerName: e.cfg.TLS.ServerName})
 	})
@@ -162,7 +175,7 @@ func (e *examination) checks() []doctor.Check {
 	svc := doctor.Service{Daemon: service.Daemon{Name: "fieldpost-agent", Config: serviceConfig, Data: serviceData, User: "fieldpost"}, Ours: e.service}
 	list = append(list, svc.Check())
 	process := doctor.Process{Program: "agent", Dir: dir, Version: daemon.Version(), Started: start, Must: e.service,
-		Ask: func(ctx context.Context) (doctor.About, error) { return doctor.Ask(ctx, dir) },
+		Ask: func(context.Context) (doctor.About, error) { return e.about() },
 		Held: func() bool {
 			_, err := agent.ReadStatus(dir)
 			return errors.Is(err, agent.ErrInUse)
@@ -200,8 +213,8 @@ func (e *examination) offset() (offset time.Duration, known bool) {
 }
 
 // jump tells how far this clock was set since the running agent began.
-func (e *examination) jump(ctx context.Context) time.Duration {
-	a, err := doctor.Ask(ctx, e.cfg.Dir)
+func (e *examination) jump(context.Context) time.Duration {
+	a, err := e.about()
 	if err != nil {
 		return 0
 	}

@@ -31,7 +31,7 @@ var manyHave = []string{"localhost", "localhost.localdomain", "debian", "ubuntu"
 // identityChecks look whose the folder is, and whether somebody else may be the same.
 func (e *examination) identityChecks() []doctor.Check {
 	return []doctor.Check{
-		{Group: "identity", Name: "identity", Needs: []string{"folder"}, Run: e.identity},
+		{Group: "identity", Name: "identity", Time: 8 * time.Second, Needs: []string{"folder"}, Run: e.identity},
 		{Group: "identity", Name: "machine-id", Run: func(context.Context) []doctor.Finding { return machineID("/etc/machine-id") }},
 	}
 }
@@ -100,7 +100,7 @@ func (e *examination) tls(addr string) func() (*tls.Config, error) {
 
 // certificateCheck looks at the agent's certificate and the authorities it trusts.
 func (e *examination) certificateCheck() doctor.Check {
-	return doctor.Check{Group: "security", Name: "certificate", Needs: []string{"folder", "identity"}, Run: func(context.Context) []doctor.Finding {
+	return doctor.Check{Group: "security", Name: "certificate", Time: 8 * time.Second, Needs: []string{"folder", "identity"}, Run: func(context.Context) []doctor.Finding {
 		if e.cfg.Plaintext {
 			return []doctor.Finding{doctor.Good("none is needed: links are plain TCP by insecure_plaintext")}
 		}

@@ -22,7 +22,7 @@ const lateAfter = 15 * time.Minute
 
 // linkCheck looks at the link of the running agent.
 func (e *examination) linkCheck() doctor.Check {
-	return doctor.Check{Group: "delivery", Name: "link", Time: 6 * time.Second, Needs: []string{"folder"}, Run: func(context.Context) []doctor.Finding {
+	return doctor.Check{Group: "delivery", Name: "link", Time: 8 * time.Second, Needs: []string{"folder"}, Run: func(context.Context) []doctor.Finding {
 		st, err := e.status()
 		if err != nil {
 			return e.unknown(err)
@@ -100,7 +100,7 @@ func judgeLink(l *agent.LinkStatus, now time.Time) []doctor.Finding {
 
 // queueCheck looks at all lanes.
 func (e *examination) queueCheck() doctor.Check {
-	return doctor.Check{Group: "delivery", Name: "queue", Time: 10 * time.Second, Needs: []string{"folder"}, Run: func(context.Context) []doctor.Finding {
+	return doctor.Check{Group: "delivery", Name: "queue", Time: 12 * time.Second, Needs: []string{"folder"}, Run: func(context.Context) []doctor.Finding {
 		list, err := e.lanes()
 		if list.Lanes == nil && err != nil {
 			return e.unknown(err)

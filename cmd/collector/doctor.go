@@ -53,10 +53,13 @@ type examination struct {
 	service bool  // the folder is the service's
 
 	// Each is asked once, however many checks want it.
-	agents  func() (known, error)
-	about   func() (doctor.About, error)
-	shown   func() (*x509.Certificate, error)
-	journal func() (verified, error)
+	agents    func() (known, error)
+	about     func() (doctor.About, error)
+	listening func() (string, error)
+	shown     func() (*x509.Certificate, error)
+	journal   func() (verified, error)
+
+	ask doctor.Asker
 }
 
 // known are the agents as the collector, or its journal, knows them.
@@ -88,20 +91,25 @@ func newExamination(ctx context.Context, s *settings) (*examination, error) {
 	}
 	e.service = e.cfg.Dir == serviceData
 	e.agents = sync.OnceValues(func() (k known, err error) {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		k.list, k.running, err = agents(ctx, e.cfg.Dir)
+		err = e.ask.Do(ctx, 6*time.Second, func(ctx context.Context) error { k.list, k.running, err = agents(ctx, e.cfg.Dir); return err })
 		return k, err
 	})
-	e.about = sync.OnceValues(func() (doctor.About, error) {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		return doctor.Ask(ctx, e.cfg.Dir)
+	e.about = sync.OnceValues(func() (a doctor.About, err error) {
+		err = e.ask.Do(ctx, 5*time.Second, func(ctx context.Context) error { a, err = doctor.Ask(ctx, e.cfg.Dir); return err })
+		return a, err
+	})
+	e.listening = sync.OnceValues(func() (addr string, err error) {
+		err = e.ask.Do(ctx, 5*time.Second, func(ctx context.Context) error { addr, err = listening(ctx, e.cfg.Dir); return err })
+		return addr, err
 	})
 	e.shown = sync.OnceValues(func() (*x509.Certificate, error) {
+		addr, err := e.listening()
+		if err != nil {
+			return nil, err
+		}
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		return showing(ctx, e.cfg.Dir)
+		return showing(ctx, addr)
 	})
 	e.journal = sync.OnceValues(func() (verified, error) { return verify(ctx, e.cfg.Dir, verifyWithin) })
 	return e, nil

@@ -31,8 +31,8 @@ func listening(ctx context.Context, dir string) (addr string, err error) {
 
 // listenCheck looks whether agents find the collector where it is to be.
 func (e *examination) listenCheck() doctor.Check {
-	return doctor.Check{Group: "network", Name: "listen", Time: 6 * time.Second, Run: func(ctx context.Context) []doctor.Finding {
-		addr, err := listening(ctx, e.cfg.Dir)
+	return doctor.Check{Group: "network", Name: "listen", Time: 12 * time.Second, Run: func(ctx context.Context) []doctor.Finding {
+		addr, err := e.listening()
 		switch {
 		case errors.Is(err, control.ErrNotRunning):
 			return append(canListen(e.cfg.Listen), e.reach(e.cfg.Listen))
@@ -119,7 +119,7 @@ func sameAddress(is, configured string) bool {
 
 // pagesCheck looks who can see health and metrics.
 func (e *examination) pagesCheck() doctor.Check {
-	return doctor.Check{Group: "network", Name: "pages", Needs: []string{"folder"}, Run: func(ctx context.Context) []doctor.Finding {
+	return doctor.Check{Group: "network", Name: "pages", Time: 8 * time.Second, Needs: []string{"folder"}, Run: func(ctx context.Context) []doctor.Finding {
 		addr := e.cfg.HTTP
 		switch {
 		case addr == "":
@@ -177,7 +177,7 @@ func (e *examination) authority() (leaf, ca *x509.Certificate, err error) {
 // certificateCheck looks at what the collector shows agents, and for how long it is
 // good.
 func (e *examination) certificateCheck() doctor.Check {
-	return doctor.Check{Group: "security", Name: "certificate", Needs: []string{"folder"}, Time: 6 * time.Second, Run: func(context.Context) []doctor.Finding {
+	return doctor.Check{Group: "security", Name: "certificate", Needs: []string{"folder"}, Time: 12 * time.Second, Run: func(context.Context) []doctor.Finding {
 		if e.cfg.Plaintext {
 			return []doctor.Finding{doctor.Good("none is needed: links are plain TCP by insecure_plaintext")}
 		}
@@ -224,12 +224,8 @@ func dialled(leaf *x509.Certificate, own bool) doctor.Finding {
 	return doctor.Good("for %s: agents have to dial one of these, or have tls.server_name", text).For("names")
 }
 
-// showing returns the certificate that the running collector of a folder shows.
-func showing(ctx context.Context, dir string) (*x509.Certificate, error) {
-	addr, err := listening(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
+// showing returns the certificate that the collector at an address shows.
+func showing(ctx context.Context, addr string) (*x509.Certificate, error) {
 	// Who asks to enrol needs no certificate of its own; what is shown is looked at,
 	// not trusted.
 	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, NextProtos: []string{wire.ProtocolEnroll}}}

@@ -71,6 +71,8 @@ func TestRoute(t *testing.T) {
 		return nil, &net.OpError{Op: "dial", Net: "udp", Err: os.NewSyscallError("connect", errnosRoute[0].(syscall.Errno))}
 	}
 	want(t, one(t, p.route(t.Context())), Fail, "no route", "default route")
+	p.dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("not supported") }
+	want(t, one(t, p.route(t.Context())), OK, "does not tell (not supported)")
 }
 
 func TestPort(t *testing.T) {

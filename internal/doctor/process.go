@@ -33,10 +33,10 @@ type Process struct {
 // Checks returns the checks of the process.
 func (p *Process) Checks() []Check {
 	return []Check{
-		{Group: "service", Name: "daemon", Time: 6 * time.Second, Needs: []string{"folder"}, Run: p.daemon},
-		{Group: "service", Name: "versions", Time: 6 * time.Second, Needs: []string{"daemon"}, Run: p.versions},
-		{Group: "service", Name: "descriptors", Time: 6 * time.Second, Needs: []string{"daemon"}, Run: p.limits},
-		{Group: "service", Name: "memory", Time: 6 * time.Second, After: []string{"daemon"}, Run: p.memory},
+		{Group: "service", Name: "daemon", Time: 8 * time.Second, Needs: []string{"folder"}, Run: p.daemon},
+		{Group: "service", Name: "versions", Time: 8 * time.Second, Needs: []string{"daemon"}, Run: p.versions},
+		{Group: "service", Name: "descriptors", Time: 8 * time.Second, Needs: []string{"daemon"}, Run: p.limits},
+		{Group: "service", Name: "memory", Time: 8 * time.Second, After: []string{"daemon"}, Run: p.memory},
 	}
 }
 

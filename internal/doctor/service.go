@@ -21,7 +21,8 @@ const restartsDoubt = 3
 
 // Check returns the check of the service's state.
 func (s *Service) Check() Check {
-	return Check{Group: "service", Name: "service", Run: s.run}
+	// One after the other: Windows' service manager is asked by both.
+	return Check{Group: "service", Name: "service", After: []string{"time-service"}, Run: s.run}
 }
 
 func (s *Service) run(ctx context.Context) []Finding {
@@ -31,6 +32,9 @@ func (s *Service) run(ctx context.Context) []Finding {
 	}
 	name := s.Daemon.Name
 	d, err := look(ctx, s.Daemon)
+	if err != nil && !s.Ours {
+		return []Finding{Good("this folder is not a service's; the service system does not answer (%v)", err)}
+	}
 	if err != nil {
 		return []Finding{Doubt(asRoot, "the service system does not say how %s is: %v", name, err)}
 	}
