@@ -409,7 +409,7 @@ func TestGoldenTypes(t *testing.T) {
 	for code, want := range map[wire.RefuseCode]string{
 		wire.RefuseVersion: "version", wire.RefuseIdentity: "identity", wire.RefuseProtocol: "protocol",
 		wire.RefuseBusy: "busy", wire.RefuseStore: "store", wire.RefuseFenced: "fenced",
-		wire.RefuseTLS: "tls", wire.RefuseRevoked: "revoked", wire.RefuseToken: "token", wire.RefuseEnroll: "enroll",
+		wire.RefuseTLS: "tls", wire.RefuseRevoked: "revoked", wire.RefuseToken: "token", wire.RefuseEnroll: "enroll", wire.RefuseLimit: "limit",
 	} {
 		same(t, string(code), want)
 	}

@@ -55,7 +55,7 @@ func TestProtocolDocumentHasTheCodes(t *testing.T) {
 
 	codes := rows("\\| `([a-z]+)` \\| ([^|]+) \\|")
 	for _, code := range []wire.RefuseCode{wire.RefuseVersion, wire.RefuseIdentity, wire.RefuseProtocol, wire.RefuseBusy, wire.RefuseStore, wire.RefuseFenced,
-		wire.RefuseTLS, wire.RefuseRevoked, wire.RefuseToken, wire.RefuseEnroll} {
+		wire.RefuseTLS, wire.RefuseRevoked, wire.RefuseToken, wire.RefuseEnroll, wire.RefuseLimit} {
 		if codes[string(code)] == "" {
 			t.Errorf("refuse code %s is not in the document", code)
 		}

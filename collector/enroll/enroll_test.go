@@ -242,6 +242,90 @@ func TestAnAgentSpeaksForItselfAlone(t *testing.T) {
 	}
 }
 
+// TestNobodyFencesOrSendsForAnother: while an agent is linked, another with a valid
+// certificate says hello in its name, and in its own name tells the other's stream,
+// announces and sends its numbers. The link stays, and the stream is what it was.
+func TestNobodyFencesOrSendsForAnother(t *testing.T) {
+	r := registry(t, Options{})
+	s := serve(t, r)
+	mallory, victim := newMachine(t), newMachine(t)
+	for id, m := range map[wire.AgentID]*machine{"mallory": mallory, "pump-7": victim} {
+		if err := m.enroll(t, r, id, token(t, r, TokenOptions{ID: string(id)})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	history := wire.History{{Incarnation: wire.Incarnation{ID: wire.NewID()}, First: 1}}
+	state := wire.StreamState{Lane: wire.DefaultLane, Epoch: wire.Epoch{ID: wire.NewID()}, Next: 9, Boundaries: history}
+	// frames tell the stream as an agent, and send its first n numbers.
+	frames := func(id wire.AgentID, n uint32) []byte {
+		b := wire.AppendJSON(nil, wire.TypeHello, wire.Hello{Protocol: 1, Agent: id, Instance: wire.Instance{ID: wire.NewID()}, Streams: 1})
+		b = wire.AppendHistory(b, state)
+		b = wire.AppendResume(b, wire.Resume{Stream: 1, Lane: state.Lane, Epoch: state.Epoch, Next: state.Next, Boundaries: history})
+		var records []byte
+		for range n {
+			var err error
+			if records, err = wire.AppendRecord(records, &wire.Message{Time: time.Now(), Body: []byte(id)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		batch := wire.AppendBatch(nil, wire.BatchHeader{Lane: state.Lane, Epoch: state.Epoch, Incarnation: history[0].Incarnation, First: 1, Count: n}, records)
+		return wire.AppendData(b, 1, &wire.Entry{From: 1, To: wire.Seq(n), Incarnation: history[0].Incarnation, Batch: batch}, 0)
+	}
+	acked := func(conn net.Conn) {
+		t.Helper()
+		for {
+			typ, p, _, err := wire.ReadFrame(conn, nil, wire.MaxFrame)
+			if err != nil || typ == wire.TypeRefuse {
+				t.Fatalf("%s %q, %v: want an ack", typ, p, err)
+			}
+			if typ == wire.TypeAck {
+				return
+			}
+		}
+	}
+	_, _, own, err := s.talk(t, r, victim, wire.ProtocolLink, frames("pump-7", 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	acked(own)
+
+	typ, p, _, err := s.talk(t, r, mallory, wire.ProtocolLink, frames("pump-7", 5))
+	if err != nil || refusal(t, typ, p).Code != wire.RefuseIdentity {
+		t.Errorf("in its name: %s %q, %v", typ, p, err)
+	}
+	_, _, conn, err := s.talk(t, r, mallory, wire.ProtocolLink, frames("mallory", 5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	acked(conn) // of a stream of its own, that happens to be called the same
+
+	if _, err := own.Write(wire.AppendPing(nil, 7, nil)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		typ, p, _, err := wire.ReadFrame(own, nil, wire.MaxFrame)
+		if err != nil || typ == wire.TypeRefuse || typ == wire.TypeBye {
+			t.Fatalf("the agent's link has ended: %s %q, %v", typ, p, err)
+		}
+		if typ == wire.TypePong {
+			break
+		}
+	}
+	stored := map[wire.AgentID]wire.Seq{}
+	_, err = s.store.Read(t.Context(), "", func(e collector.Stored) error {
+		stored[e.Agent] += e.Entry.To - e.Entry.From + 1
+		return nil
+	})
+	if err != nil || stored["pump-7"] != 3 || stored["mallory"] != 5 || len(stored) != 2 {
+		t.Errorf("stored %v, %v", stored, err)
+	}
+	for _, a := range s.Agents() {
+		if !a.Contested.IsZero() {
+			t.Errorf("agent %s is contested", a.ID)
+		}
+	}
+}
+
 // Who has no certificate of the authority, or speaks nothing that we do, is not
 // let in, and nothing of it reaches the store.
 func TestStrangers(t *testing.T) {
