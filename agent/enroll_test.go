@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/fieldpost/fieldpost/internal/pki"
+	"github.com/fieldpost/fieldpost/transport"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -39,14 +40,17 @@ type asked struct {
 	cert []*x509.Certificate // that was shown
 }
 
-func newDoor(t *testing.T) *door {
+func newDoor(t *testing.T) *door { return newDoorAt(t, time.Now()) }
+
+// newDoorAt is a door by whose clock it is now.
+func newDoorAt(t *testing.T, now time.Time) *door {
 	t.Helper()
 	d := &door{Authority: authority(t)}
 	key, err := pki.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf, err := d.IssueServer(nil, key.Public(), time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	leaf, err := d.IssueServer(nil, key.Public(), now.Add(-time.Hour), now.Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +83,7 @@ func newDoor(t *testing.T) *door {
 
 func authority(t *testing.T) *pki.Authority {
 	t.Helper()
-	a, _, err := pki.NewAuthority(time.Now().Add(-time.Hour))
+	a, _, err := pki.NewAuthority(time.Now().Add(-365 * 24 * time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,6 +196,21 @@ func TestEnrollOnlyWithTheTokensCollector(t *testing.T) {
 	}
 	if got := d.requests(); len(got) > 0 {
 		t.Errorf("it was asked: %+v", got)
+	}
+}
+
+// TestEnrollWithAWrongClock: it is named as the cause, and nothing is shown or
+// trusted meanwhile.
+func TestEnrollWithAWrongClock(t *testing.T) {
+	for says, off := range map[string]time.Duration{"which is before the collector's certificate was made": 48 * time.Hour, "set the clock": -48 * time.Hour} {
+		d := newDoorAt(t, time.Now().Add(off))
+		_, err := Enroll(t.Context(), d.config(t, t.TempDir()))
+		if err == nil || transport.CauseOf(err) != transport.CauseClock || !strings.Contains(err.Error(), says) {
+			t.Errorf("the collector's clock is %s ahead: %v (cause %s)", off, err, transport.CauseOf(err))
+		}
+		if got := d.requests(); len(got) > 0 {
+			t.Errorf("it was asked: %+v", got)
+		}
 	}
 }
 
