@@ -82,14 +82,14 @@ log:
 
 func TestCollectorEveryKey(t *testing.T) {
 	a, b := wire.StoreID{ID: wire.NewID()}, wire.StoreID{ID: wire.NewID()}
-	file := "listen: localhost:1\nhttp: off\ndir: d\nreplaces: [" + a.String() + ", '" + b.String() + "']\nheartbeat: {interval: 1s}\ntls: {names: [centre.example, 10.0.0.1], certificate_life: 20s}\nretention: {age: 720h, size: 100GiB}\nlog: {level: debug}\n"
+	file := "listen: localhost:1\nhttp: off\ndir: d\nreplaces: [" + a.String() + ", '" + b.String() + "']\nheartbeat: {interval: 1s}\ntls: {names: [centre.example, 10.0.0.1], certificate_life: 20s}\nretention: {age: 720h, size: 100GiB}\nlimits: {agents: 50, streams: 7}\nlog: {level: debug}\n"
 	got, err := ParseCollector("c.yaml", []byte(file), env(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Collector{
 		Listen: "localhost:1", Dir: "d", Replaces: Replaces{Stores: []wire.StoreID{a, b}},
-		Heartbeat: time.Second, Retention: Retention{720 * time.Hour, 100 << 30},
+		Heartbeat: time.Second, Retention: Retention{720 * time.Hour, 100 << 30}, Limits: Limits{50, 7},
 		Authority: Authority{[]string{"centre.example", "10.0.0.1"}, 20 * time.Second}, Log: Log{Level: -4, Format: LogAuto},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -153,6 +153,11 @@ func TestPlaintextExcludesTLS(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"tls: {names: ['a b']}", "tls: {names: ['']}", "tls: {names: ['host:1']}", "tls: {certificate_life: 1s}", "tls: {certificate_life: 400d}"} {
+		if _, err := ParseCollector("x", []byte(text), env(nil)); err == nil {
+			t.Errorf("collector %q has no error", text)
+		}
+	}
+	for _, text := range []string{"limits: {agents: 0}", "limits: {streams: -1}", "limits: {agents: many}", "limits: {links: 1}"} {
 		if _, err := ParseCollector("x", []byte(text), env(nil)); err == nil {
 			t.Errorf("collector %q has no error", text)
 		}

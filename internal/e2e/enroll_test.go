@@ -146,6 +146,58 @@ func TestEnrolment(t *testing.T) {
 	s.mustHold()
 }
 
+// TestForgotten is the end of an agent, and a mistake: its link ends, it is in no list,
+// audit tells of it and is satisfied; enrolled again it goes on with its old folder,
+// and every message is stored once.
+func TestForgotten(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	s.secured(0)
+	s.startCollector()
+	s.startAgent()
+	stop := s.produce(2, 5*time.Millisecond)
+	s.sends(30)
+	run := func(args ...string) string {
+		t.Helper()
+		out, code, err := output(nil, s.b.collector, append(args, "--dir", s.collectorDir)...)
+		if code != 0 {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	if out := run("agents", "forget", agentID); !strings.Contains(out, "without --yes") || s.linkStatus().State != "connected" {
+		t.Errorf("only asked: %s", out)
+	}
+	run("agents", "forget", agentID, "--reason", "scrapped", "--yes")
+	if !within(5*time.Second, func() bool { return s.linkStatus().Cause == "refused:revoked" }) {
+		t.Errorf("5 s after it was forgotten: %+v", s.linkStatus())
+	}
+	if out := run("agents"); strings.Contains(out, agentID) {
+		t.Errorf("it is in the list:\n%s", out)
+	}
+	if out := run("audit"); !strings.Contains(out, "FORGOTTEN: agent "+agentID) || !strings.Contains(out, "scrapped") {
+		t.Errorf("the audit does not tell:\n%s", out)
+	}
+	s.sends(20)
+	s.collector.kill()
+	s.startCollector()
+	if out := run("agents"); strings.Contains(out, agentID) {
+		t.Errorf("it is in the list after a crash:\n%s", out)
+	}
+	if code, said := s.enroll(s.agentDir, agentID, s.link.Addr(), s.token("--id", agentID)); code != 0 {
+		t.Fatalf("enroll again: code %d, %s", code, said)
+	}
+	s.eventually("the agent is back", func() bool { return s.linkStatus().State == "connected" })
+	stop()
+	s.drain()
+	if out := run("agents", agentID); !strings.Contains(out, "had been forgotten") {
+		t.Errorf("its past does not tell:\n%s", out)
+	}
+	s.noSecrets()
+	s.stop()
+	s.mustHold()
+}
+
 // TestEnrolmentRefused has every way in which a token does not open the door.
 func TestEnrolmentRefused(t *testing.T) {
 	t.Parallel()
