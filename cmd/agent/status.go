@@ -26,6 +26,7 @@ import (
 func statusCommand() *cobra.Command {
 	var s settings
 	var asJSON bool
+	var wait time.Duration
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the link and the lanes of an agent, running or not",
@@ -52,7 +53,8 @@ last_read, restarts}]. What does not apply is left out. Times are RFC
 3339, durations seconds, share per cent. accepted counts messages since the folder was made; next and
 acked are numbers of the lane's present epoch.
 
-It exits 1 if the folder is no agent's, 69 if a daemon has it and does not answer,
+It exits 1 if the folder is no agent's, 69 if a daemon has it and does not answer, or
+if with --wait no heartbeat was answered in time (the error says how the link stands),
 75 if a program without a control socket has it.`,
 		Example: `  agent status --dir ./pump-7
   agent status --dir ./pump-7 --json`,
@@ -62,7 +64,12 @@ It exits 1 if the folder is no agent's, 69 if a daemon has it and does not answe
 			if err != nil {
 				return err
 			}
-			st, err := status(cmd.Context(), c.Dir)
+			var st fullStatus
+			if wait > 0 {
+				st, err = awaitLink(cmd.Context(), c.Dir, wait)
+			} else {
+				st, err = status(cmd.Context(), c.Dir)
+			}
 			if err != nil {
 				return err
 			}
@@ -77,6 +84,7 @@ It exits 1 if the folder is no agent's, 69 if a daemon has it and does not answe
 	f := c.Flags()
 	s.addFile(f)
 	f.BoolVar(&asJSON, "json", false, "print JSON")
+	f.DurationVar(&wait, "wait", 0, "wait so long at most, 30s say, until the collector has answered a heartbeat")
 	return c
 }
 

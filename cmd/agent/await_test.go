@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fieldpost/fieldpost/agent"
+	"github.com/fieldpost/fieldpost/internal/daemon"
+)
+
+// A service that is enrolled nowhere waits, leaves its folder as it is, and ends in
+// order when it is told to.
+func TestADaemonWaitsForItsEnrolment(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan result, 1)
+	go func() { ended <- commandCtx(ctx, strings.NewReader(""), "run", "--stay", "--dir", dir) }()
+	select {
+	case got := <-ended:
+		t.Fatalf("it did not wait: %+v", got)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it has made its folder, and so its id: %v", err)
+	}
+	cancel()
+	if got := <-ended; got.code != daemon.OK || !strings.Contains(got.stderr, "it waits") || !strings.Contains(got.stderr, "agent enroll") {
+		t.Errorf("stopped: %+v", got)
+	}
+	if got := command(t, "", "run", "--dir", dir); got.code != daemon.Usage || !strings.Contains(got.stderr, "no collector") {
+		t.Errorf("a copy does not wait: %+v", got)
+	}
+}
+
+func TestStatusWaitsForAHeartbeat(t *testing.T) {
+	dir := t.TempDir()
+	if got := command(t, "", "status", "--dir", dir, "--wait", "50ms"); got.code != daemon.Unreachable || !strings.Contains(got.stderr, "no agent's folder") {
+		t.Errorf("no agent: %+v", got)
+	}
+	stop := runDaemon(t, dir, strings.NewReader(""), "--stay")
+	waitFor(t, dir, func(st agent.Status) bool { return st.Link.Error != "" })
+	got := command(t, "", "status", "--dir", dir, "--wait", "50ms")
+	if got.code != daemon.Unreachable || !strings.Contains(got.stderr, "no heartbeat was answered within 50ms") || !strings.Contains(got.stderr, "connection-refused") {
+		t.Errorf("no collector: %+v", got)
+	}
+	stop()
+	if got := command(t, "", "status", "--dir", dir, "--wait", "50ms"); got.code != daemon.Unreachable || !strings.Contains(got.stderr, "start it") {
+		t.Errorf("stopped: %+v", got)
+	}
+}
