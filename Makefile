@@ -10,13 +10,13 @@ N       ?= 200
 RACE    := $(shell CGO_ENABLED=1 sh -c '$(GO) env CC | xargs which' >/dev/null 2>&1 && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test sim e2e-long fmt lint fuzz bench powercut failedio injuries systemd wine dist-windows demo clean
+.PHONY: help build test sim e2e-long fmt lint fuzz bench powercut failedio injuries systemd wine dist-windows dist dist-check demo clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 build: ## build bin/agent and bin/collector
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X github.com/fieldpost/fieldpost/internal/daemon.version=$(VERSION)" -o bin/ ./cmd/agent ./cmd/collector
+	CGO_ENABLED=0 $(GO) build -trimpath -tags nethttpomithttp2 -ldflags "-s -w -X github.com/fieldpost/fieldpost/internal/daemon.version=$(VERSION)" -o bin/ ./cmd/agent ./cmd/collector
 
 test: ## run all tests (unit tests with the race detector where a C compiler is)
 	@test -n "$(RACE)" || echo "no C compiler found: the tests run without the race detector"
@@ -52,6 +52,9 @@ lint: ## gofmt, go vet, staticcheck, for Linux and Windows
 	cd rigs/powercut && $(GO) vet ./... && ../../bin/staticcheck ./...
 	cd rigs/systemd && $(GO) vet ./... && ../../bin/staticcheck ./...
 	cd rigs/wine && $(GO) vet ./... && ../../bin/staticcheck ./...
+	cd install/dist && $(GO) vet ./... && ../../bin/staticcheck ./...
+	shellcheck install/install.sh install/dist/check.sh install/packages/scripts/deb/* install/packages/scripts/apk/*
+	shellcheck -s sh install/packages/scripts/rpm/* install/packages/scripts/*.sh
 
 fuzz: ## fuzz every parser for TIME=30s each
 	@for f in $$(grep -rlE '^func Fuzz' --include=*_test.go .); do \
@@ -77,6 +80,17 @@ systemd: ## run agent and collector as services under a real systemd (needs root
 
 wine: ## run the Windows programs under wine: services, installer, damage, power cuts (needs root, /dev/fuse, wine64, wixl, osslsigncode)
 	cd rigs/wine && $(GO) test -count=1 -timeout 20m -v .
+
+dist: ## make the packages, archives, bills of materials and sums of a release in dist/
+	rm -rf dist
+	cd install/dist && $(GO) run .
+	@if command -v wixl >/dev/null && command -v msibuild >/dev/null; then $(MAKE) dist-windows; \
+	else echo "wixl and msibuild are not here (apt install wixl msitools): nothing is made for Windows"; fi
+	cd install/dist && $(GO) run . -sums
+
+dist-check: ## look into a release for every architecture, and make one twice, in different folders: byte by byte the same
+	cd install/dist && $(GO) test -count=1 -timeout 30m -v . -arches amd64,arm64,armv7,riscv64
+	install/dist/check.sh
 
 injuries: ## damage the folders of N=200 real lanes, and of as many journals, and judge what becomes of them
 	$(GO) test -count=1 -timeout 24h -v ./internal/injuries -injuries $(N) -rivals 10
