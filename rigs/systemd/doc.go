@@ -6,6 +6,11 @@
 //	  go test      --systemd-nspawn--->  PID 1: systemd, a network of its own
 //	               --nsenter---------->  systemctl, fieldpost-agent, journalctl
 //
+// TestServices installs them by "service install". TestDebianPackages and
+// TestRPMPackages install packages that install/dist has made, upgrade them, see that
+// a version which cannot read the data is refused, and remove them; a build with the tag
+// fieldpost_laterformat is that later version. TestInstallScript runs install.sh.
+//
 // It needs root and systemd-nspawn (Debian: systemd-container). Where they are
-// missing the tests are skipped by name, and fail under CI=true.
+// missing, or rpm is, the tests are skipped by name, and fail under CI=true.
 package systemd

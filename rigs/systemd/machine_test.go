@@ -23,6 +23,21 @@ type machine struct {
 // boot starts a machine that has the programs of this tree. It ends with the test.
 func boot(t *testing.T) *machine {
 	t.Helper()
+	m := assemble(t)
+	for _, name := range []string{"agent", "collector"} {
+		build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(m.root, "usr/bin/fieldpost-"+name), "./cmd/"+name)
+		build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("build: %v\n%s", err, out)
+		}
+	}
+	m.start()
+	return m
+}
+
+// assemble makes a machine and does not start it.
+func assemble(t *testing.T) *machine {
+	t.Helper()
 	missing := func(why string) {
 		t.Helper()
 		if os.Getenv("CI") == "true" {
@@ -39,7 +54,7 @@ func boot(t *testing.T) *machine {
 		}
 	}
 	disk := t.TempDir()
-	must(t, syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=512m"))
+	must(t, syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=1g"))
 	t.Cleanup(func() { syscall.Unmount(disk, syscall.MNT_DETACH) })
 	m := &machine{t: t, root: filepath.Join(disk, "root")}
 	for _, dir := range []string{"root", "upper", "work"} {
@@ -47,15 +62,8 @@ func boot(t *testing.T) *machine {
 	}
 	must(t, syscall.Mount("overlay", m.root, "overlay", 0, fmt.Sprintf("lowerdir=/,upperdir=%s/upper,workdir=%s/work", disk, disk)))
 	t.Cleanup(func() { syscall.Unmount(m.root, syscall.MNT_DETACH) })
+	os.Remove(filepath.Join(m.root, "usr/sbin/policy-rc.d")) // with which a container forbids packages to start services
 	must(t, os.WriteFile(filepath.Join(m.root, "etc/machine-id"), []byte(strings.Repeat("5e", 16)+"\n"), 0o444))
-	for _, name := range []string{"agent", "collector"} {
-		build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(m.root, "usr/bin/fieldpost-"+name), "./cmd/"+name)
-		build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build: %v\n%s", err, out)
-		}
-	}
-	m.start()
 	return m
 }
 
@@ -133,7 +141,8 @@ func (m *machine) until(what string, limit time.Duration, ok func() bool) time.D
 	begin := time.Now()
 	for !ok() {
 		if time.Since(begin) > limit {
-			m.t.Fatalf("waited %s for %s", limit, what)
+			journal, _ := m.try("journalctl", "-n", "30", "--no-pager")
+			m.t.Fatalf("waited %s for %s\n%s", limit, what, journal)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -145,4 +154,26 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// outside returns the PID that this machine knows a process of the machine by.
+func (m *machine) outside(pid string) string {
+	m.t.Helper()
+	list, err := filepath.Glob("/proc/[0-9]*/status")
+	must(m.t, err)
+	space, err := os.Readlink("/proc/" + m.leader + "/ns/pid")
+	must(m.t, err)
+	for _, path := range list {
+		status, _ := os.ReadFile(path)
+		for line := range strings.Lines(string(status)) {
+			if ids, ok := strings.CutPrefix(line, "NSpid:"); ok {
+				f := strings.Fields(ids)
+				if ns, _ := os.Readlink(filepath.Join(filepath.Dir(path), "ns/pid")); len(f) > 1 && f[len(f)-1] == pid && ns == space {
+					return filepath.Base(filepath.Dir(path))
+				}
+			}
+		}
+	}
+	m.t.Fatalf("process %s of the machine is not found", pid)
+	return ""
 }
