@@ -168,6 +168,7 @@ func (e *examination) checks() []doctor.Check {
 	if len(paths) > 0 {
 		list = append(list, doctor.Proxy(paths))
 	}
+	list = append(list, e.pagesCheck())
 	list = append(append(list, e.certificateCheck()), security...)
 	clock := doctor.Clock{NotBefore: e.notBefore(), Offset: e.offset, Jump: e.jump}
 	list = append(list, clock.Checks()...)

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -165,6 +166,15 @@ func TestDoctorOfFoldersThatAreWrong(t *testing.T) {
 		}, "clock", doctor.Fail, []string{"were made at"}},
 		{"a typing error", func(t *testing.T, dir string) []string { return configured(t, dir, "heartbeat: {interval: 5}") }, "configuration", doctor.Fail, []string{"heartbeat.interval is wrong"}},
 		{"a typing error does not hide the folder", func(t *testing.T, dir string) []string { return configured(t, dir, "heartbeat: {interval: 5}") }, "queue", doctor.OK, []string{"lane default"}},
+		{"the pages' port is taken", func(t *testing.T, dir string) []string {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+			return configured(t, dir, "http: "+l.Addr().String())
+		}, "pages", doctor.Fail, []string{"another program has"}},
+		{"no pages", func(*testing.T, string) []string { return nil }, "pages", doctor.OK, []string{""}},
 		{"a damaged segment", func(t *testing.T, dir string) []string {
 			list, _ := filepath.Glob(filepath.Join(dir, "lane-default", "*.seg"))
 			if len(list) == 0 {
@@ -232,6 +242,8 @@ func TestDoctorBesideARunningAgent(t *testing.T) {
 	says(t, line(t, r, "link", 0), doctor.Fail, "connection-refused", "see port")
 	says(t, line(t, r, "identity", 0), doctor.Warn, "many machines come with")
 	says(t, line(t, r, "tls", 0), doctor.Warn, "not checked")
+	r, _ = examine(t, configured(t, dir, "http: 127.0.0.1:1")...)
+	says(t, line(t, r, "pages", 0), doctor.Warn, "nothing answers on 127.0.0.1:1")
 }
 
 func TestJudgeLink(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/fieldpost/fieldpost/collector/enroll"
@@ -35,7 +34,7 @@ func (e *examination) listenCheck() doctor.Check {
 		addr, err := e.listening()
 		switch {
 		case errors.Is(err, control.ErrNotRunning):
-			return append(canListen(e.cfg.Listen), e.reach(e.cfg.Listen))
+			return append(doctor.CanListen(e.cfg.Listen), e.reach(e.cfg.Listen))
 		case errors.Is(err, fs.ErrPermission):
 			return []doctor.Finding{doctor.Unseen("run this as root (sudo), or as the account of the service", "this user may not ask the collector")}
 		case err != nil:
@@ -58,28 +57,11 @@ func (e *examination) answers(ctx context.Context, addr string) error {
 		_, err := e.shown()
 		return err
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", dialable(addr))
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", doctor.Dialable(addr))
 	if err != nil {
 		return err
 	}
 	return conn.Close()
-}
-
-// canListen tries whether an address is free.
-func canListen(addr string) []doctor.Finding {
-	l, err := net.Listen("tcp", addr)
-	switch {
-	case err == nil:
-		l.Close()
-		return []doctor.Finding{doctor.Good("%s is free", addr)}
-	case errors.Is(err, syscall.EADDRINUSE) || strings.Contains(err.Error(), "Only one usage"):
-		return []doctor.Finding{doctor.Bad("find that program (ss -ltnp), or set another address with --listen or listen", "another program has %s", addr)}
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return []doctor.Finding{doctor.Bad("write an address of this machine, or no host for all of them", "this machine has no address %s", addr)}
-	case errors.Is(err, fs.ErrPermission):
-		return []doctor.Finding{doctor.Bad("choose a port from 1024 on", "this user may not listen on %s", addr)}
-	}
-	return []doctor.Finding{doctor.Bad("set another address with --listen or listen", "%s: %v", addr, err)}
 }
 
 // reach says who can come to an address, and how safely.
@@ -91,15 +73,6 @@ func (e *examination) reach(addr string) doctor.Finding {
 		return doctor.Bad("leave insecure_plaintext out and enrol the agents", "links are plain TCP, and other machines can reach it: whoever is on the way can read and change messages, and speak for any agent").For("who")
 	}
 	return doctor.Good("agents of other machines can reach it, with a certificate").For("who")
-}
-
-// dialable makes of an address to listen on one to connect to.
-func dialable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
-		return net.JoinHostPort("localhost", port)
-	}
-	return addr
 }
 
 // sameAddress reports whether a collector that is configured for one address may be
@@ -134,12 +107,12 @@ func (e *examination) pagesCheck() doctor.Check {
 			who = "other machines see them with TLS and the bearer token"
 		}
 		if _, err := e.about(); errors.Is(err, control.ErrNotRunning) {
-			list := canListen(addr)
+			list := doctor.CanListen(addr)
 			list[0].Text += "; " + who
 			return list
 		}
 		if _, port, err := net.SplitHostPort(addr); err == nil && port != "0" {
-			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", dialable(addr))
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", doctor.Dialable(addr))
 			if err != nil {
 				return []doctor.Finding{doctor.Doubt("restart the collector with this configuration", "nothing answers on %s: %v", addr, err)}
 			}
@@ -229,7 +202,7 @@ func showing(ctx context.Context, addr string) (*x509.Certificate, error) {
 	// Who asks to enrol needs no certificate of its own; what is shown is looked at,
 	// not trusted.
 	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, NextProtos: []string{wire.ProtocolEnroll}}}
-	conn, err := d.DialContext(ctx, "tcp", dialable(addr))
+	conn, err := d.DialContext(ctx, "tcp", doctor.Dialable(addr))
 	if err != nil {
 		return nil, err
 	}
