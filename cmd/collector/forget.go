@@ -79,7 +79,7 @@ stored and given_up (numbers).`,
 				}
 				out.Done = true
 			}
-			return printForgotten(cmd.OutOrStdout(), out, asJSON)
+			return printForgotten(cmd.OutOrStdout(), out, c.Plaintext, asJSON)
 		},
 	}
 	s.addFile(c.Flags())
@@ -189,19 +189,22 @@ func forgetAlive(ctx context.Context, srv *collector.Server, j *journal.Journal,
 	return nil
 }
 
-func printForgotten(w io.Writer, f *forgetResult, asJSON bool) error {
+func printForgotten(w io.Writer, f *forgetResult, plaintext, asJSON bool) error {
 	if asJSON {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		return e.Encode(f)
 	}
 	what := fmt.Sprintf("%d streams with %d stored messages, which stay; %d messages that it has announced and not delivered are given up", f.Streams, f.Stored, f.GivenUp)
-	var err error
-	if f.Done {
-		_, err = fmt.Fprintf(w, "agent %s is forgotten in the name of %s: %s\nits certificates are revoked; if it was a mistake: collector token create --id %s\n", f.Agent, shown(f.By), what, f.Agent)
-	} else {
-		_, err = fmt.Fprintf(w, "agent %s would be forgotten: %s\nnothing is changed without --yes\n", f.Agent, what)
+	next := fmt.Sprintf("its certificates are revoked; if it was a mistake: collector token create --id %s", f.Agent)
+	if plaintext {
+		next = "links are plain TCP: it is back as soon as its agent is started again"
 	}
+	if !f.Done {
+		_, err := fmt.Fprintf(w, "agent %s would be forgotten: %s\nnothing is changed without --yes\n", f.Agent, what)
+		return err
+	}
+	_, err := fmt.Fprintf(w, "agent %s is forgotten in the name of %s: %s\n%s\n", f.Agent, shown(f.By), what, next)
 	return err
 }
 

@@ -81,7 +81,7 @@ func (t *group) room(id wire.AgentID, limit int) error {
 		}
 	}
 	if n >= limit {
-		return fmt.Errorf("%w: there are %d agents, the limit is limits.agents: forget those that are gone (collector agents forget), or raise it", collector.ErrLimit, n)
+		return fmt.Errorf("%w: it knows %d of at most %d agents: forget those that are gone (collector agents forget), or raise limits.agents", collector.ErrLimit, n, limit)
 	}
 	return nil
 }
