@@ -351,7 +351,7 @@ func TestRenewalThatFails(t *testing.T) {
 	d.answers(func(_ wire.Enroll, r *pki.Request) (wire.Type, any) {
 		return wire.TypeEnrolled, d.give(d.Authority, "pump-8", r.PublicKey)
 	})
-	late := pki.RenewAt(before.Cert.Leaf).Add(time.Minute) // which is above the delay
+	late := pki.RenewAt(before.Cert.Leaf).Add(5 * time.Minute) // which is above the delay
 	k.look(t.Context(), late)
 	if s := a.Status().Link; !strings.Contains(s.CertificateError, "not renewed") || !strings.Contains(s.CertificateError, "pump-8") {
 		t.Errorf("status %+v", s)
