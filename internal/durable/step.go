@@ -92,12 +92,13 @@ func Ahead(s Step, path string) error {
 	return nil
 }
 
-// RenameFile is os.Rename as a step.
+// RenameFile is os.Rename as a step. On Windows it returns when the new name is on the
+// disk; elsewhere [SyncDir] sees to that.
 func RenameFile(from, to string) error {
 	if err := Ahead(Rename, to); err != nil {
 		return err
 	}
-	return os.Rename(from, to)
+	return rename(from, to)
 }
 
 // RemoveFile is os.Remove as a step.

@@ -22,3 +22,6 @@ func SyncDir(dir string) error {
 	}
 	return nil
 }
+
+// rename renames a file, over one that is there. Only [SyncDir] makes that durable.
+func rename(from, to string) error { return os.Rename(from, to) }

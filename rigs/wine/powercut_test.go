@@ -31,13 +31,13 @@ var (
 )
 
 // ntfs is what the disk does with names: they are in one journal, and a flush of a
-// file brings all before it. Windows has no flush of a folder.
+// file or of a folder brings all before it.
 var ntfs = lossy.Options{Order: lossy.Journaled, OwnName: lossy.Always}
 
 // moments are where the power goes, and the highest number of each that is of use.
 var moments = []lossy.Trap{
 	{Event: lossy.Write, N: 300}, {Event: lossy.Write, N: 300}, {Event: lossy.Sync, N: 100}, {Event: lossy.Sync, N: 100},
-	{Event: lossy.Create, N: 10}, {Event: lossy.Rename, N: 8}, {Event: lossy.Unlink, N: 8}, {Event: lossy.Resize, N: 12}, {Event: lossy.Mkdir, N: 3},
+	{Event: lossy.SyncDir, N: 10}, {Event: lossy.Create, N: 10}, {Event: lossy.Rename, N: 8}, {Event: lossy.Unlink, N: 8}, {Event: lossy.Resize, N: 12}, {Event: lossy.Mkdir, N: 3},
 }
 
 // TestPowerCuts cuts the power under an agent for Windows, whose drive P: is a disk
@@ -62,18 +62,22 @@ func TestPowerCuts(t *testing.T) {
 	}
 	t.Logf("seed %d", *seed)
 	rng := rand.New(rand.NewPCG(*seed, 0))
-	done, messages := 0, 0
+	done, messages, folders := 0, 0, 0
 	for done < *cuts {
 		h := &history{m: m, rng: rng, store: storetest.NewMemory(), disk: lossy.New(ntfs, rng.Uint64()), mount: filepath.Join(m.prefix, "disk")}
 		n := 1 + rng.IntN(4)
 		h.run(n)
 		done += n
 		messages += h.accepted
+		folders += h.folders
 		if t.Failed() {
 			t.Fatalf("after %d cuts; -seed %d", done, *seed)
 		}
 	}
-	t.Logf("%d cuts, %d messages accepted: all are stored once, in order", done, messages)
+	t.Logf("%d cuts, %d messages accepted, %d flushes of folders: all are stored once, in order", done, messages, folders)
+	if folders == 0 {
+		t.Error("no flush of a folder has reached the disk")
+	}
 	if messages < done {
 		t.Error("hardly anything was accepted: the cuts prove nothing")
 	}
@@ -111,6 +115,7 @@ type history struct {
 	mount    string
 	sent     oracle.Sent
 	accepted int
+	folders  int  // how often one was flushed
 	control  bool // what is wrong is expected
 	wrong    []string
 }
@@ -138,6 +143,7 @@ func (h *history) run(lives int) {
 		if len(h.wrong) > 0 {
 			return
 		}
+		h.folders += h.disk.Counts()[lossy.SyncDir]
 		h.disk = h.disk.Image(h.rng.Uint64())
 	}
 	h.disk.Arm(lossy.Trap{})
