@@ -166,7 +166,7 @@ func fixed(old, c *config.Collector) error {
 	}{
 		{"listen", old.Listen, c.Listen}, {"http", old.HTTP, c.HTTP}, {"dir", old.Dir, c.Dir}, {"replaces", old.Replaces, c.Replaces},
 		{"log.format", old.Log.Format, c.Log.Format}, {"tls", []any{old.TLS, old.Authority}, []any{c.TLS, c.Authority}},
-		{"limits", old.Limits, c.Limits}, {"insecure_plaintext", old.Plaintext, c.Plaintext}, {"one of the keys", rest, now},
+		{"limits", old.Limits, c.Limits}, {"agent_metrics", old.AgentMetrics, c.AgentMetrics}, {"insecure_plaintext", old.Plaintext, c.Plaintext}, {"one of the keys", rest, now},
 	} {
 		if !reflect.DeepEqual(f.old, f.new) {
 			return fmt.Errorf("%s: it takes a restart", f.key)

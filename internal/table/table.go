@@ -6,7 +6,7 @@
 //	| ... |
 //	<!-- end NAME -->
 //
-// "go test ... -update" writes the parts anew. The package is for tests; its functions
+// "go test ... -tables" writes the parts anew. The package is for tests; its functions
 // must not be called concurrently for one document.
 package table
 
@@ -18,9 +18,9 @@ import (
 	"strings"
 )
 
-var update = flag.Bool("update", false, "write the tables in docs/ that this package's tests hold")
+var update = flag.Bool("tables", false, "write the tables in docs/ that this package's tests hold")
 
-// Hold checks that the part of the file at path with a name is text, and with -update
+// Hold checks that the part of the file at path with a name is text, and with -tables
 // makes it so. The error says what to do; the file must have the marks.
 func Hold(path, name, text string) error {
 	have, err := os.ReadFile(path)
@@ -41,7 +41,7 @@ func Hold(path, name, text string) error {
 		return nil
 	}
 	if !*update {
-		return fmt.Errorf("%s: the part %s is not what the code says; run this package's tests with -update, and read what has changed", path, name)
+		return fmt.Errorf("%s: the part %s is not what the code says; run this package's tests with -tables, and read what has changed", path, name)
 	}
 	return os.WriteFile(path, bytes.Join([][]byte{have[:i], []byte(text), have[j:]}, nil), 0o644)
 }

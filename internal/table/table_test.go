@@ -15,7 +15,7 @@ func TestHold(t *testing.T) {
 	if err := Hold(path, "t", "old"); err != nil {
 		t.Error(err)
 	}
-	if err := Hold(path, "t", "new\n"); err == nil || !strings.Contains(err.Error(), "-update") {
+	if err := Hold(path, "t", "new\n"); err == nil || !strings.Contains(err.Error(), "-tables") {
 		t.Error(err)
 	}
 	if err := Hold(path, "other", ""); err == nil {
