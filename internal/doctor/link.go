@@ -99,9 +99,8 @@ func (l *Link) insecure(ctx context.Context, err error, c *tls.Config, took time
 		return Bad("correct the port in collectors, or leave insecure_plaintext out there", "what answers there does not speak TLS: another program, or a collector with insecure_plaintext")
 	case errors.As(err, &verify):
 		return l.untrusted(verify, c)
-	case alert != "":
-		return Bad(`enrol again ("collector token create" beside the collector prints the command), or look at tls.ca on both sides`,
-			"the collector does not take this agent's certificate: %s", alert)
+	case alert != "": // of this agent's certificate it speaks only later, see admission
+		return Bad("correct the address in collectors: a collector speaks TLS 1.3; or something old takes TLS apart on the way", "what answers there ends TLS: %s", alert)
 	case ctx.Err() != nil:
 		return Bad("look whether the collector hangs (\"collector doctor\" there), or a proxy on the way accepts connections for a machine that is off",
 			"a connection is made, and TLS gets no answer within %s", round(took))

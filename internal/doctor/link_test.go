@@ -133,6 +133,7 @@ func TestTLS(t *testing.T) {
 		{"its certificate begins tomorrow", over(s.settings(s.server(t, 24*time.Hour, 48*time.Hour)), quiet), Fail, []string{"begins at", "set this machine's clock"}},
 		{"another authority's collector", over(other.settings(middlebox), quiet), Fail, []string{"another authority", "enrol"}},
 		{"a portal that speaks TLS", over(portal, quiet), Fail, []string{"is no collector", "portal"}},
+		{"a server of old", over(&tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS12}, quiet), Fail, []string{"ends TLS", "protocol version", "TLS 1.3"}},
 		{"a server without a protocol", over(silentProtocol, quiet), Fail, []string{"is no collector"}},
 		{"an HTTP server", func(c net.Conn) {
 			io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
