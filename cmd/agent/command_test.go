@@ -130,6 +130,11 @@ func TestExitCodes(t *testing.T) {
 		{"validate an unknown key", "", []string{"validate", "--config", unknown}, daemon.BadConfig, "did you mean collectors?"},
 		{"validate a missing file", "", []string{"validate", filepath.Join(dir, "no.yaml")}, daemon.BadConfig, "no.yaml: cannot be read"},
 		{"validate nothing", "", []string{"validate"}, daemon.Usage, "name one file"},
+		{"a flag with a slip", "", []string{"run", "--collecter", nobody}, daemon.Usage, "did you mean --collector?"},
+		{"a file for a folder, told once", "", []string{"run", "--dir", notOurs, "--collector", nobody}, daemon.No, "not a folder; name another folder with --dir"},
+		{"no folder, told once", "", []string{"queue", "peek", "--dir", filepath.Join(dir, "missing")}, daemon.No, "agent: open "},
+		{"a missing argument", "", []string{"queue", "receipt"}, daemon.Usage, "write: agent queue receipt FILE"},
+		{"validate a missing file, and what next", "", []string{"validate", filepath.Join(dir, "no.yaml")}, daemon.BadConfig, "name the configuration with --config"},
 		{"an unknown command", "", []string{"sned"}, daemon.Usage, "unknown command"},
 	} {
 		if r := command(t, c.stdin, c.args...); r.code != c.code || !strings.Contains(r.stderr, c.stderr) || r.out != "" {

@@ -41,7 +41,7 @@ service's folder by its configuration, if it is installed.`,
 			if err != nil {
 				return doctor.Contents{}, nil, err
 			}
-			return e.contents(), e.checks(), nil
+			return e.contents(), e.checks(ctx), nil
 		},
 	})
 }
@@ -91,7 +91,15 @@ func newExamination(ctx context.Context, s *settings) (*examination, error) {
 		return st, err
 	})
 	e.lanes = sync.OnceValues(func() (l laneList, err error) {
-		err = e.ask.Do(ctx, 8*time.Second, func(ctx context.Context) error { l, err = contents(ctx, e.cfg.Dir, ""); return err })
+		err = e.ask.Do(ctx, 8*time.Second, func(ctx context.Context) error {
+			for range 10 { // whoever else looks at the moment locks the lanes, too
+				if l, err = contents(ctx, e.cfg.Dir, ""); !errors.Is(err, agent.ErrInUse) {
+					break
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			return err
+		})
 		return l, err
 	})
 	e.credentials = sync.OnceValues(func() (agent.Credentials, error) {
@@ -129,7 +137,7 @@ func (e *examination) collectors() []string {
 }
 
 // checks are all of them, in the order in which they are shown.
-func (e *examination) checks() []doctor.Check {
+func (e *examination) checks(ctx context.Context) []doctor.Check {
 	dir := e.cfg.Dir
 	good := "no file: flags and defaults"
 	if e.file != "" {
@@ -178,7 +186,7 @@ func (e *examination) checks() []doctor.Check {
 	process := doctor.Process{Program: "agent", Dir: dir, Version: daemon.Version(), Started: start, Must: e.service,
 		Ask: func(context.Context) (doctor.About, error) { return e.about() },
 		Held: func() bool {
-			_, err := agent.ReadStatus(dir)
+			err := e.ask.Do(ctx, askWithin, func(context.Context) error { _, err := agent.ReadStatus(dir); return err })
 			return errors.Is(err, agent.ErrInUse)
 		},
 	}

@@ -141,5 +141,5 @@ func enroll(ctx context.Context, cfg agent.EnrollConfig, collectors []string) (a
 		}
 		errs = append(errs, err)
 	}
-	return agent.Enrolment{}, daemon.WithCode(daemon.Unreachable, errors.Join(errs...))
+	return agent.Enrolment{}, daemon.WithCode(daemon.Unreachable, fmt.Errorf("%w; the token is still good: run this again once the collector is reached (\"collector doctor\" there)", errors.Join(errs...)))
 }

@@ -14,7 +14,8 @@ import (
 
 const (
 	notOurs  = "name another folder with --dir, or restore this one"
-	noAccess = "make the folder writable for this user, or name another one with --dir"
+	noAccess = "run this as the user who owns the folder, or as root (sudo); or name another one with --dir"
+	noFolder = "name another folder with --dir"
 )
 
 // outcomes says, for each error of the agent, what a command's exit code is, by
@@ -70,6 +71,9 @@ func withCode(err error) error {
 			}
 			return daemon.WithCode(o.code, err)
 		}
+	}
+	if made := new(fs.PathError); errors.As(err, &made) && made.Op == "mkdir" {
+		return fmt.Errorf("%w; %s", err, noFolder)
 	}
 	return err
 }

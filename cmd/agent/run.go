@@ -70,7 +70,7 @@ process has it 75.`,
 			case cmd.Context().Err() != nil && stay: // it was stopped while it waited
 				return nil
 			case err != nil:
-				return err
+				return withCode(err)
 			}
 			r := &run{cfg: c, settings: &s, stay: stay, in: cmd.InOrStdin(), level: new(slog.LevelVar)}
 			r.level.Set(c.Log.Level)

@@ -28,5 +28,8 @@ func withCode(err error) error {
 	case errors.Is(err, control.ErrNoAnswer):
 		return daemon.WithCode(daemon.Unreachable, err)
 	}
+	if made := new(fs.PathError); errors.As(err, &made) && made.Op == "mkdir" {
+		return fmt.Errorf("%w; name another folder with --dir", err)
+	}
 	return err
 }

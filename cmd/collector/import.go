@@ -102,7 +102,7 @@ It exits 1 if the file is refused, 69 if a collector has the folder and does not
 func importFile(ctx context.Context, c config.Collector, path string, o collector.ImportOptions) (report collector.ImportReport, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return report, err
+		return report, fmt.Errorf("%w; name the file that \"agent queue export --carry\" has written", err)
 	}
 	defer f.Close()
 	stop := context.AfterFunc(ctx, func() { f.Close() }) // a slow stick must not keep the command

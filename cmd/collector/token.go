@@ -90,7 +90,12 @@ replaced machine gets its name back. --known lifts that.`,
 	}
 	s.addFile(c.Flags())
 	f := c.Flags()
-	f.DurationVar(&o.TTL, "ttl", enroll.DefaultTTL, "how long it is good for, 1m to 24h")
+	o.TTL = enroll.DefaultTTL
+	f.Var(daemon.NewValue("DURATION", config.Duration(enroll.DefaultTTL).String(), func(v string) error {
+		d, err := config.ParseDuration(v)
+		o.TTL = time.Duration(d)
+		return err
+	}), "ttl", "how long it is good for, 1m to 24h")
 	f.IntVar(&o.Uses, "uses", 1, "how many machines may enrol with it")
 	f.StringVar(&o.ID, "id", "", "for this agent `id`, or ids that match a pattern with * and ? (default any)")
 	f.BoolVar(&o.Known, "known", false, "with many ids: also those of agents that are known already")

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"strings"
@@ -206,7 +208,15 @@ func (r *Replaces) Add(s string) error {
 func read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, Problems{{File: path, Message: "cannot be read: " + err.Error()}}
+		next := "name the configuration with --config"
+		if errors.Is(err, fs.ErrPermission) {
+			next = "run this as a user who may read it"
+		}
+		var why *fs.PathError
+		if errors.As(err, &why) {
+			err = why.Err // the path stands before it
+		}
+		return nil, Problems{{File: path, Message: fmt.Sprintf("cannot be read: %v; %s", err, next)}}
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))

@@ -254,6 +254,9 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
+// Nearest returns the name that s is most likely a slip of, "" if none is near.
+func Nearest(s string, names []string) string { return nearest(s, names) }
+
 // nearest returns the name that s is most likely a slip of, "" if none is near.
 func nearest(s string, names []string) string {
 	best, at := 3, ""

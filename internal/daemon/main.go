@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,9 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/fieldpost/fieldpost/internal/config"
 )
 
 // prefix is what a package puts before a program's name.
@@ -36,6 +40,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	ran := false
 	observe(root, &ran)
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(suggest)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -45,12 +50,34 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 		return OK
 	}
 	if !ran {
-		fmt.Fprintf(stderr, "%s: %v\nRun '%s --help' for how to use it.\n", root.Name(), err, cmd.CommandPath())
+		text := err.Error()
+		if strings.Contains(text, " arg(s), ") { // which the library counts without saying what they are
+			text += "; write: " + strings.TrimSuffix(cmd.UseLine(), " [flags]")
+		}
+		fmt.Fprintf(stderr, "%s: %s\nRun '%s --help' for how to use it.\n", root.Name(), text, cmd.CommandPath())
 		return Usage
 	}
 	// A library's errors begin with its own name, which may be the program's.
-	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), strings.TrimPrefix(err.Error(), strings.TrimPrefix(root.Name(), prefix)+": "))
+	text, name := err.Error(), strings.TrimPrefix(root.Name(), prefix)+": "
+	for strings.HasPrefix(text, name) {
+		text = text[len(name):]
+	}
+	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), text)
 	return CodeOf(err)
+}
+
+// suggest names the flag that was meant, if one is near.
+func suggest(c *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := config.Nearest(unknown.GetSpecifiedName(), names); near != "" {
+		return fmt.Errorf("%w; did you mean --%s?", err, near)
+	}
+	return err
 }
 
 // observe makes every command below c note that its own code has been reached.

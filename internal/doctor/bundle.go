@@ -65,7 +65,7 @@ func WriteBundle(ctx context.Context, path string, c Contents) (list []Entry, er
 		return nil, fmt.Errorf("%s is there already: name a file that is not", path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("bundle: %w", err)
+		return nil, fmt.Errorf("bundle: %w; name a file in a folder where this user may write", err)
 	}
 	defer func() {
 		if cerr := f.Close(); err == nil && cerr != nil {
