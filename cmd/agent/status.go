@@ -37,14 +37,15 @@ state is "stopped" and the figures are read from the folder, which is not change
 The link's state is one of connected, connecting, waiting, refused,
 different-store, duplicate-identity, not-enrolled, stopped.
 
---json prints one object: id, dir, instance, opened, link {state, since, collector,
+--json prints one object: id, dir, instance, opened, disk_free_bytes, disk_size_bytes, link {state, since, collector,
 store, session, rtt_seconds, cause, error, failed_at, attempts, next_attempt,
-clock_offset_seconds, clock_at,
-security, exposed, certificate_ends, certificate_days, certificate_error} and
-lanes [{lane, draining, priority, share, max_bytes, max_messages,
+clock_offset_seconds, clock_at, links, failures {cause: count}, bytes_sent, frames_sent,
+entries_sent, security, exposed, certificate_ends, certificate_days, certificate_error} and
+lanes [{lane, state, draining, priority, share, max_bytes, max_messages,
 max_age_seconds, free_space, overflow, sync_interval_seconds, live_first_seconds,
 compression, epoch, accepted, next, acked, backlog, backlog_bytes, oldest,
-oldest_age_seconds, streams, segments, disk_bytes, dropped {reason: count}, dead_letters,
+oldest_age_seconds, streams, segments, disk_bytes, acked_messages,
+commits, syncs {count, sum_seconds, bounds_seconds, within}, dropped {reason: count}, dead_letters,
 letters_kept, letters_lost, forks,
 rolled_back, relabelled, quarantined, trouble, to_do}] and, of a daemon with inputs besides standard
 input, inputs [{kind, name, state, sources [{name, at, size, trouble}], count,
