@@ -34,7 +34,9 @@ type Source struct {
 	at    map[string]*record // what each lane has
 	doubt map[string]bool    // lanes of a Send that failed: they may have what at does not say
 	count Count
-	full  error // why a lane takes nothing now
+	full  error     // why a lane takes nothing now
+	puts  int       // that are under way
+	since time.Time // when the first of them began
 }
 
 // Count is what became of a source's messages since the feed was made.
@@ -302,6 +304,8 @@ const (
 
 // put puts one part into its lane, with the checkpoint that says done.
 func (s *Source) put(ctx context.Context, r *record, p *part, done int64) error {
+	s.begins()
+	defer s.ends()
 	mine := *r
 	mine.done = done
 	at := agent.Checkpoint{Source: s.name, At: mine.append(nil)}
@@ -341,6 +345,31 @@ func (s *Source) put(ctx context.Context, r *record, p *part, done int64) error 
 			return ctx.Err()
 		}
 	}
+}
+
+// begins and ends frame a call that puts something into a lane.
+func (s *Source) begins() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.puts++; s.puts == 1 {
+		s.since = time.Now()
+	}
+}
+
+func (s *Source) ends() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.puts--
+}
+
+// longPut is how long a lane that has room and a disk that works take at most.
+const longPut = time.Second / 2
+
+// Waits reports whether what the source has handed in waits for room in a lane.
+func (s *Source) Waits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.puts > 0 && (s.full != nil || time.Since(s.since) > longPut)
 }
 
 // divide puts a part that is more than its lane may hold, in halves; a single

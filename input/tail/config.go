@@ -39,7 +39,8 @@ type Config struct {
 const (
 	maxFiles    = 5_000 // followed at once
 	maxOpen     = 500   // descriptors
-	workers     = 4     // files that are read at the same time
+	workers     = 4     // files that are read at the same time,
+	mostWorkers = 64    // and with those that wait for a lane that is full
 	chunkBytes  = 1 << 20
 	chunkLines  = 16 << 10
 	turnChunks  = 8                      // after so many chunks another file has its turn

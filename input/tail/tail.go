@@ -27,7 +27,7 @@ type Tail struct {
 	scanned bool // this run has looked once
 	turn    int  // whose turn it is to be first
 	all     sync.WaitGroup
-	slots   chan *buffer
+	slots   chan *buffer // of those that may read now
 	wake    chan struct{}
 	told    map[string]bool // troubles that are in the log
 
@@ -43,7 +43,8 @@ type totals struct {
 	unread      int64
 }
 
-// New returns a Tail that hands in what it reads by feed. One feed serves one Tail.
+// New returns a Tail that hands in what it reads by feed. One feed serves one Tail
+// at a time.
 func New(feed *input.Feed, cfg Config) *Tail {
 	t := &Tail{cfg: cfg.withDefaults(), feed: feed}
 	t.status = input.Status{Kind: "file", Name: names(t.cfg.Rules), State: input.Stopped}
@@ -65,7 +66,7 @@ func names(rules []Rule) (s string) {
 // Run reads until ctx ends; see [input.Input].
 func (t *Tail) Run(ctx context.Context) error {
 	t.files, t.byID, t.scanned, t.told = nil, map[fileID]*file{}, false, map[string]bool{}
-	t.slots, t.wake = make(chan *buffer, workers), make(chan struct{}, 1)
+	t.slots, t.wake = make(chan *buffer, mostWorkers), make(chan struct{}, 1)
 	for range workers {
 		t.slots <- &buffer{}
 	}
@@ -110,6 +111,7 @@ func (t *Tail) dispatch(ctx context.Context) {
 		if f.busy.Load() || !t.due(f) {
 			continue
 		}
+		t.lend()
 		select {
 		case buf := <-t.slots:
 			t.turn = (t.turn + i + 1) % len(t.files)
@@ -121,7 +123,9 @@ func (t *Tail) dispatch(ctx context.Context) {
 				if cap(buf.b) > 4*chunkBytes {
 					buf.b = nil
 				}
-				t.slots <- buf
+				if len(t.slots) < workers {
+					t.slots <- buf
+				}
 				select {
 				case t.wake <- struct{}{}:
 				default:
@@ -130,6 +134,26 @@ func (t *Tail) dispatch(ctx context.Context) {
 		default:
 			return
 		}
+	}
+}
+
+// lend makes a place for another worker for each that waits for a lane which is full:
+// else a few files of that lane would keep all others from being read.
+func (t *Tail) lend() {
+	if len(t.slots) > 0 {
+		return
+	}
+	busy, waiting := 0, 0
+	for _, f := range t.files {
+		if f.busy.Load() {
+			busy++
+			if f.src.Waits() {
+				waiting++
+			}
+		}
+	}
+	if busy < mostWorkers && busy-waiting < workers {
+		t.slots <- &buffer{} // there is room: all places are in use
 	}
 }
 

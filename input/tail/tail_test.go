@@ -66,6 +66,7 @@ type rig struct {
 	t    *testing.T
 	dir  string
 	l    *lanes
+	to   input.Agent // l, or what stands before it
 	rule Rule
 	tail *Tail
 	stop func()
@@ -73,6 +74,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	r := &rig{t: t, dir: t.TempDir(), l: &lanes{at: map[string][]byte{}}}
+	r.to = r.l
 	r.rule = Rule{Paths: []string{filepath.Join(r.dir, "*.log")}, Topic: "log/{file}", Flush: time.Hour}
 	t.Cleanup(func() {
 		if r.stop != nil {
@@ -85,7 +87,7 @@ func newRig(t *testing.T) *rig {
 // start begins a life of the agent.
 func (r *rig) start() {
 	r.t.Helper()
-	feed, err := input.NewFeed(r.l, nil)
+	feed, err := input.NewFeed(r.to, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
