@@ -34,7 +34,8 @@
 // higher [LaneConfig.Priority] overtakes the others, which keep a share. Order
 // holds within a lane, not between lanes. A lane may have limits, and
 // [LaneConfig.Overflow] says what happens beyond them: what is dropped leaves a
-// tombstone, which travels in its place.
+// tombstone, which travels in its place. [Agent.Reconfigure] changes lanes, routes and
+// collectors while the agent runs.
 //
 // # The link is encrypted
 //
