@@ -193,8 +193,11 @@ func TestBundle(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	// What is there is not written over, and a link is not followed.
-	os.Symlink(filepath.Join(dir, "target"), filepath.Join(dir, "link"))
-	for _, taken := range []string{path, filepath.Join(dir, "link")} {
+	already := []string{path}
+	if modesCount && os.Symlink(filepath.Join(dir, "target"), filepath.Join(dir, "link")) == nil {
+		already = append(already, filepath.Join(dir, "link"))
+	}
+	for _, taken := range already {
 		if _, err := WriteBundle(t.Context(), taken, Contents{}); err == nil || !strings.Contains(err.Error(), "is there already") {
 			t.Errorf("%s: %v", taken, err)
 		}

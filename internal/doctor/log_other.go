@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !linux && !windows
 
 package doctor
 
@@ -9,5 +9,5 @@ import (
 
 // serviceLog: there is no journal here that is read.
 func serviceLog(context.Context, string, int) ([]byte, error) {
-	return nil, errors.New("the log of a service is not read on this system: look into the Event Log, or where its output goes")
+	return nil, errors.New("the log of a service is not read on this system: look where its output goes")
 }

@@ -65,7 +65,9 @@ func TestANameThatNobodyHas(t *testing.T) {
 }
 
 func TestRoute(t *testing.T) {
-	want(t, one(t, NewPath("127.0.0.1:4717").route(t.Context())), OK, "from 127.0.0.1", "to 127.0.0.1")
+	if f := one(t, NewPath("127.0.0.1:4717").route(t.Context())); !strings.Contains(f.Text, "does not tell") { // as wine does not
+		want(t, f, OK, "from 127.0.0.1", "to 127.0.0.1")
+	}
 	p := NewPath("192.0.2.1:4717")
 	p.dial = func(context.Context, string, string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "udp", Err: os.NewSyscallError("connect", errnosRoute[0].(syscall.Errno))}

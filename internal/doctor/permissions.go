@@ -67,6 +67,9 @@ func (r *Rights) folder(info fs.FileInfo) (list []Finding) {
 		}
 		list = append(list, f)
 	}
+	if !modesCount {
+		list = append(list, r.listed()...)
+	}
 	if r.User == "" {
 		return list
 	}
@@ -78,6 +81,20 @@ func (r *Rights) folder(info fs.FileInfo) (list []Finding) {
 		list = append(list, Bad(fmt.Sprintf("chown -R %[1]s:%[1]s %[2]s", r.User, r.Dir), "%s belongs to %s, and the service runs as %s", r.Dir, ownerText(info), r.User))
 	}
 	return list
+}
+
+// listed judges the folder by its list of rights.
+func (r *Rights) listed() []Finding {
+	next := `"service install" again closes the service's folder; for another: icacls ` + r.Dir + " /inheritance:r /grant:r *S-1-3-4:(OI)(CI)F *S-1-5-18:(OI)(CI)F *S-1-5-32-544:(OI)(CI)F"
+	switch read, write, err := others(r.Dir); {
+	case err != nil:
+		return []Finding{Doubt(asRoot, "who may use %s cannot be told: %v", r.Dir, err)}
+	case write:
+		return []Finding{Bad(next, "%s: any user of this machine may change what is in it", r.Dir)}
+	case read:
+		return []Finding{Doubt(next, "%s: any user of this machine may look at messages", r.Dir)}
+	}
+	return nil
 }
 
 // config judges the configuration: who may change it says where messages go.
