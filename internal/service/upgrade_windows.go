@@ -35,7 +35,7 @@ with the new program the old one is put back.`,
 			if err != nil {
 				return err
 			}
-			u := upgrade{w: cmd.OutOrStdout(), from: d.Program, to: installed, service: s}
+			u := upgrade{w: cmd.OutOrStdout(), from: d.Program, to: installed, settle: 5 * time.Second, service: s}
 			return u.run(cmd.Context())
 		},
 	}
@@ -44,7 +44,8 @@ with the new program the old one is put back.`,
 // upgrade replaces a service's program.
 type upgrade struct {
 	w        io.Writer
-	from, to string // paths of executables
+	from, to string        // paths of executables
+	settle   time.Duration // so long the service must run with the new program
 	service  interface {
 		state() string
 		start() error
@@ -82,7 +83,7 @@ func (u *upgrade) run(ctx context.Context) error {
 		err = fmt.Errorf("put the new program in place: %w", err)
 	}
 	if wasRunning {
-		if serr := u.service.start(); err == nil && serr != nil {
+		if serr := u.start(); err == nil && serr != nil {
 			err = fmt.Errorf("the service does not start with the new program, the old one is back: %w", serr)
 			err = errors.Join(err, replace(old, u.to), u.service.start())
 		} else {
@@ -95,6 +96,20 @@ func (u *upgrade) run(ctx context.Context) error {
 	sweep(u.to)
 	_, err = fmt.Fprintf(u.w, "%s is now %s\n", u.to, strings.TrimSpace(string(version)))
 	return err
+}
+
+// start starts the service and sees that it stays: it says that it runs before it has
+// opened its folder, which the new program may refuse.
+func (u *upgrade) start() error {
+	if err := u.service.start(); err != nil {
+		return err
+	}
+	for until := time.Now().Add(u.settle); time.Now().Before(until); time.Sleep(100 * time.Millisecond) {
+		if s := u.service.state(); s != running {
+			return fmt.Errorf("it is %s soon after its start", s)
+		}
+	}
+	return nil
 }
 
 // replace puts a file in a program's place: in one step, or where a process still

@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 )
 
-// steered is a service that starts only with the program it likes.
+// steered is a service that starts, or stays, only with the program it likes.
 type steered struct {
+	later          bool // it starts with another, and stops soon
 	program, likes string
 	is             string
 	calls          []string
@@ -22,6 +24,10 @@ func (s *steered) stop() error   { s.calls, s.is = append(s.calls, "stop"), stop
 func (s *steered) start() error {
 	s.calls = append(s.calls, "start")
 	if b, err := os.ReadFile(s.program); err != nil || string(b) != s.likes {
+		if s.later {
+			s.is = failed
+			return nil
+		}
 		return errors.Join(errors.New("it stops at once"), err)
 	}
 	s.is = running
@@ -56,18 +62,19 @@ func TestUpgradeGoesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	program := filepath.Join(dir, "agent.exe")
-	write(t, program, "old")
-	s := &steered{program: program, likes: "old", is: running}
-	u := upgrade{w: &bytes.Buffer{}, from: self, to: program, service: s}
 	t.Setenv("FIELDPOST_ONLY_RUNS", "true")
-	if err := u.run(context.Background()); err == nil {
-		t.Fatal("a program with which the service does not start is in place")
-	}
-	is(t, program, "old")
-	if want := []string{"stop", "start", "start"}; !slices.Equal(s.calls, want) || s.is != running {
-		t.Errorf("%q, %s", s.calls, s.is)
+	for _, later := range []bool{false, true} {
+		program := filepath.Join(t.TempDir(), "agent.exe")
+		write(t, program, "old")
+		s := &steered{program: program, likes: "old", is: running, later: later}
+		u := upgrade{w: &bytes.Buffer{}, from: self, to: program, settle: 200 * time.Millisecond, service: s}
+		if err := u.run(context.Background()); err == nil {
+			t.Fatal("a program with which the service does not run is in place")
+		}
+		is(t, program, "old")
+		if want := []string{"stop", "start", "start"}; !slices.Equal(s.calls, want) || s.is != running {
+			t.Errorf("later %t: %q, %s", later, s.calls, s.is)
+		}
 	}
 }
 
