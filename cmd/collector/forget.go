@@ -40,7 +40,7 @@ and how many messages were given up; it does not fail for that.
 As long as messages of the agent are stored, the store goes on knowing how far its
 streams go, and no more: about a hundred bytes each. So an agent that comes back
 (after a mistake, with a new enrolment) goes on where it was, and nothing is stored
-twice. Once retention has removed its last message, nothing is left of it.
+twice. A year later, once retention has removed its last message, nothing is left.
 
 Without --yes it only says what it would give up. It exits 1 if there is no such
 agent.

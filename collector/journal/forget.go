@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/fieldpost/fieldpost/collector"
 	"github.com/fieldpost/fieldpost/collector/ledger"
@@ -17,8 +18,8 @@ var ErrNoAgent = errors.New("the journal knows no such agent")
 // Forget gives an agent up, durably: it is in no list any more, its session is
 // fenced, and what it had announced and not delivered is given up. What it has
 // delivered stays, and of its streams as much is kept as it takes not to store a
-// message twice if it comes back; audit tells of it. Once retention has removed all
-// that was stored before, nothing is kept. By and Reason of e are cut to
+// message twice if it comes back; audit tells of it. After a year, and once retention
+// has removed all that was stored before, nothing is kept. By and Reason of e are cut to
 // [ledger.MaxCloseText] bytes. Its ctx counts until the commit begins.
 func (j *Journal) Forget(ctx context.Context, id wire.AgentID, e ledger.Forgotten) error {
 	e.By, e.Reason, e.Time = clip(e.By), clip(e.Reason), wallClock(e.Time)
@@ -43,15 +44,23 @@ func (j *Journal) Forget(ctx context.Context, id wire.AgentID, e ledger.Forgotte
 	return nil
 }
 
-// letGo lets go of forgotten agents of which retention has left nothing. Only the
-// writer calls it.
-func (j *Journal) letGo() error {
+// rememberFor is how long at least a forgotten agent's streams are remembered: its
+// folder may still hold what was stored here and what retention has removed since, and
+// whoever has read that would read it again.
+const rememberFor = 365 * 24 * time.Hour
+
+// letGo lets go of agents that were forgotten long ago and of which retention has left
+// nothing. Only the writer calls it.
+func (j *Journal) letGo(now time.Time) error {
+	done := func(f *ledger.Forgetting) bool {
+		return f != nil && f.Record <= j.removed.index && now.Sub(f.Time) > rememberFor
+	}
 	for id, a := range j.state {
-		if f := a.Forgotten(); f == nil || f.Record > j.removed.index {
+		if !done(a.Forgotten()) {
 			continue
 		}
 		err := j.ride(func(t *group) error {
-			if f := t.agent(id).Forgotten(); f != nil && f.Record <= j.removed.index {
+			if f := t.agent(id).Forgotten(); done(f) {
 				t.add(&forgotten{id: id, Forgotten: ledger.Forgotten{Time: f.Time, By: f.By, Reason: f.Reason, Record: f.Record}, gone: true})
 			}
 			return nil

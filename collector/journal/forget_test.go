@@ -120,8 +120,8 @@ func TestForgottenAgentComesBack(t *testing.T) {
 	}
 }
 
-// TestForgottenAgentGoes: once retention has removed the last message of it nothing
-// is left, in memory, in snapshots and in the audit; not earlier.
+// TestForgottenAgentGoes: after a year, once retention has removed the last message of
+// it, nothing is left, in memory, in snapshots and in the audit; not earlier.
 func TestForgottenAgentGoes(t *testing.T) {
 	dir := t.TempDir()
 	j := openTest(t, Options{Dir: dir, SegmentSize: 1 << 10, MaxBytes: 1})
@@ -129,7 +129,10 @@ func TestForgottenAgentGoes(t *testing.T) {
 	must(t, other.sendAgain(j))
 	c := newClient("pump-7")
 	must(t, c.sendAgain(j))
-	forget(t, j, c.id)
+	forget(t, j, c.id) // long ago
+	late := newClient("pump-9")
+	must(t, late.sendAgain(j))
+	must(t, j.Forget(context.Background(), late.id, ledger.Forgotten{Time: time.Now().Add(-rememberFor + time.Hour), By: "root"}))
 	if f := forgottenIn(t, dir); f == nil {
 		t.Error("nothing is known of it while its messages are there")
 	}
@@ -150,8 +153,8 @@ func TestForgottenAgentGoes(t *testing.T) {
 	for range 3 {
 		must(t, other.sendAgain(j))
 	}
-	if f := forgottenIn(t, dir); f != nil {
-		t.Errorf("audit tells of it: %+v", f)
+	if f := forgottenIn(t, dir); f == nil || f.Agent != late.id {
+		t.Errorf("audit tells of %+v, and the other one's time has not come", f)
 	}
 	if p, err := j.Pasts(context.Background(), c.id); err != nil || len(p) > 0 {
 		t.Errorf("%+v, %v", p, err)

@@ -106,7 +106,7 @@ func (j *Journal) retain(now time.Time) (more bool, err error) {
 		}
 	}
 	if err == nil {
-		err = j.letGo()
+		err = j.letGo(now)
 	}
 	more, uerr := j.unlink()
 	return more, errors.Join(err, uerr)

@@ -49,6 +49,7 @@ type door struct {
 	stop   context.CancelFunc
 	joined chan struct{}
 	store  *slowStore
+	server *collector.Server
 
 	imports sync.WaitGroup // that go on beside the schedule
 }
@@ -99,7 +100,7 @@ func (c *center) start() error {
 		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d := &door{stop: stop, joined: make(chan struct{}), store: slow}
+	d := &door{stop: stop, joined: make(chan struct{}), store: slow, server: s}
 	go func() {
 		defer close(d.joined)
 		var reader sync.WaitGroup

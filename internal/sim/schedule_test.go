@@ -99,6 +99,7 @@ var events = []event{
 	{"a stick goes round", 1, func(w *world, m *machine) error {
 		return errors.Join(m.export(), w.center.carryIn(m), m.settle())
 	}},
+	{"operator forgets the agent", 1, func(w *world, m *machine) error { return w.center.forget(m) }},
 	{"store is copied", 1, func(w *world, m *machine) error { return w.center.save() }},
 	{"store is set back", 3, func(w *world, m *machine) error { return w.center.setBack() }},
 	{"store is replaced", 1, func(w *world, m *machine) error { return w.center.replace() }},
