@@ -24,9 +24,12 @@ type aside struct {
 	tries   int // attempts to open it that failed; 0: it was searched
 }
 
-// asides is the quarantine of a folder, searched. A file is searched once.
+// asides is what may hold numbers that a stream's folder does not show: its quarantine,
+// and that of the agent's other streams with what lies in their folders by mistake. A
+// file is searched once.
 type asides struct {
-	list []aside
+	list   []aside
+	looked time.Time
 }
 
 // asideSegment reads the name that a segment file has in quarantine.
@@ -41,53 +44,40 @@ func asideSegment(name string) (segment, bool) {
 	return parseSegment(name)
 }
 
-// look searches what is in the quarantine of dir and was not searched yet, for
-// batches of a lane that end at number from or later. Files that are also under
+// look searches what was not searched yet, for batches of the stream that end at number
+// from or later; others are the folders of other streams. Files that are also under
 // their own name in the folder are left out. An error is one of the system: a file
 // could not be read now.
-func (a *asides) look(dir string, lane wire.Lane, from wire.Seq) error {
-	folder := filepath.Join(dir, quarantine)
-	entries, err := os.ReadDir(folder)
-	if isNotExist(err) {
-		a.list = nil
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	var list []aside
+func (a *asides) look(fs *files, line wire.History, from wire.Seq) error {
 	var failed error
-	for _, e := range entries {
-		seg, ok := asideSegment(e.Name())
-		if !ok || !e.Type().IsRegular() {
-			continue
-		}
-		info, err := e.Info()
+	var list []aside
+	add := func(path string, seg segment) {
+		info, err := os.Stat(path)
 		if err != nil {
 			if !isNotExist(err) {
 				failed = errors.Join(failed, err)
 			}
-			continue
+			return
 		}
-		f := aside{segment: seg, path: filepath.Join(folder, e.Name()), size: info.Size(), changed: info.ModTime()}
-		if here, err := os.Stat(filepath.Join(dir, seg.name())); err == nil && os.SameFile(info, here) {
-			continue
+		f := aside{segment: seg, path: path, size: info.Size(), changed: info.ModTime()}
+		if here, err := os.Stat(filepath.Join(fs.dir, seg.name())); err == nil && os.SameFile(info, here) {
+			return
 		}
 		if k := slices.IndexFunc(a.list, func(o aside) bool {
 			return o.path == f.path && o.size == f.size && o.changed.Equal(f.changed)
 		}); k >= 0 {
 			if f = a.list[k]; f.tries == 0 || f.tries == 2*salvageTries {
 				list = append(list, f)
-				continue
+				return
 			}
 		}
 		if h, err := headOf(f.path); err == nil {
 			f.segment = segment{h.ordinal, h.first}
 		}
-		found, err := scan(f.path, lane)
+		found, err := scan(f.path, fs.lane)
 		switch {
 		case isNotExist(err) || isDamage(err):
-			continue
+			return
 		case err != nil && found == nil: // it cannot be opened, perhaps only now
 			if f.tries++; f.tries < 2*salvageTries {
 				failed = errors.Join(failed, err)
@@ -98,7 +88,30 @@ func (a *asides) look(dir string, lane wire.Lane, from wire.Seq) error {
 		f.found = slices.DeleteFunc(found, func(e extent) bool { return e.last < from })
 		list = append(list, f)
 	}
-	a.list = list
+	dirs := []string{fs.dir}
+	if fs.elsewhere != nil {
+		dirs = append(dirs, fs.elsewhere()...)
+	}
+	for i, dir := range dirs {
+		folder := filepath.Join(dir, quarantine)
+		entries, err := os.ReadDir(folder)
+		if err != nil && !isNotExist(err) {
+			failed = errors.Join(failed, err)
+		}
+		for _, e := range entries {
+			if seg, ok := asideSegment(e.Name()); ok && e.Type().IsRegular() {
+				add(filepath.Join(folder, e.Name()), seg)
+			}
+		}
+		if i == 0 {
+			continue
+		}
+		for _, path := range strays(dir, fs.agent, fs.lane, line) {
+			seg, _ := parseSegment(filepath.Base(path))
+			add(path, seg)
+		}
+	}
+	a.list, a.looked = list, time.Now()
 	return failed
 }
 
@@ -137,14 +150,20 @@ func (a *asides) find(n wire.Seq, fits func(*aside, extent) (block, bool)) (best
 // for what no newer one of the folder has taken over: what lies behind that in its
 // bytes may be a commit that was answered with an error.
 func (fs *files) inAside(s *state, g *gap) ([]block, error) {
-	if err := fs.asides.look(fs.dir, fs.lane, max(s.oldest, s.acked()+1)); err != nil {
-		return nil, err
+	if time.Since(fs.asides.looked) > straightFor {
+		if err := fs.asides.look(fs, s.history, max(s.oldest, s.acked()+1)); err != nil {
+			return nil, err
+		}
 	}
+	var moved error
 	b, ok := fs.asides.find(g.from, func(f *aside, e extent) (block, bool) {
 		if e.first > g.to || slices.ContainsFunc(fs.segs, func(o segment) bool { return o.ordinal > f.ordinal && o.first <= max(e.first, g.from) }) {
 			return block{}, false
 		}
 		data, err := e.load(f.path)
+		if isNotExist(err) { // another stream has just put it aside
+			moved = err
+		}
 		if err != nil {
 			return block{}, false
 		}
@@ -153,6 +172,10 @@ func (fs *files) inAside(s *state, g *gap) ([]block, error) {
 	})
 	if ok && b.first <= g.from {
 		return []block{b}, nil
+	}
+	if moved != nil {
+		fs.asides.looked = time.Time{}
+		return nil, moved
 	}
 	if ok {
 		g.to = min(g.to, b.first-1)

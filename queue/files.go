@@ -31,6 +31,8 @@ type files struct {
 	lane wire.Lane
 	look bool // only look: nothing is changed in the folder
 
+	elsewhere func() []string // the folders of the agent's other streams; nil: there are none
+
 	search bool // if look: damaged files are searched for what is left
 	agent  wire.AgentID
 
@@ -40,7 +42,7 @@ type files struct {
 	open     []*file             // older ones, the last used at the end
 	ahead    []block             // what the last read brought, verified
 	salvaged map[uint64][]extent // by ordinal, of files whose database is damaged
-	asides   asides              // files in quarantine
+	asides   asides              // what other folders have of the stream
 	tries    map[uint64]int      // by ordinal, attempts that met an error of the system
 	heads    map[uint64]head     // by ordinal, without what is long in them
 	checked  time.Time           // when the names were last compared with the heads

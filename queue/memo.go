@@ -211,17 +211,16 @@ func (m *memo) knows(inc wire.Incarnation) bool {
 	return m == nil || m.relabelled || m.cut || slices.ContainsFunc(m.history, func(b wire.Boundary) bool { return b.Incarnation == inc })
 }
 
-// strange reports whether a history is certainly that of another stream.
-func (m *memo) strange(h wire.History) bool {
-	if m == nil || m.relabelled || len(h) == 0 {
-		return false
-	}
-	for _, b := range m.history {
-		if slices.ContainsFunc(h, func(o wire.Boundary) bool { return o.Incarnation == b.Incarnation }) {
-			return false
-		}
-	}
-	return !m.cut
+// strange reports whether the history of a stream that has numbers up to next is
+// certainly that of another one.
+func (m *memo) strange(h wire.History, next wire.Seq) bool {
+	return m != nil && !m.relabelled && m.next > 1 && next > 1 && apart(m.history, h)
+}
+
+// apart reports whether two histories of streams that have number 1 have certainly
+// nothing in common: lines that differ there never meet again.
+func apart(a, b wire.History) bool {
+	return len(a) > 0 && len(b) > 0 && a[0].First == 1 && b[0].First == 1 && a[0].Incarnation != b[0].Incarnation
 }
 
 // join returns the line of history that ends with the memo's and begins with a

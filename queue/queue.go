@@ -158,6 +158,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 		ended:   make(chan struct{}),
 	}
 	q.copySettings()
+	q.files.elsewhere = q.cfg.elsewhere
 	if err := q.recover(ctx); err != nil {
 		q.files.close()
 		q.memo.close()

@@ -48,7 +48,7 @@ func (q *Queue) recover(ctx context.Context) error {
 	if len(segs) > 0 {
 		q.ordinal = segs[len(segs)-1].ordinal // also of one that goes aside
 	}
-	names := straight{dir: dir, agent: q.cfg.Agent, lane: q.cfg.Lane}
+	names := straight{dir: dir, agent: q.cfg.Agent, lane: q.cfg.Lane, ours: noted != nil}
 	err = names.run(func(segment) bool { return false })
 	for _, w := range names.warnings {
 		q.log.Error(w)
@@ -63,11 +63,14 @@ func (q *Queue) recover(ctx context.Context) error {
 	if noted != nil {
 		q.ordinal = max(q.ordinal, noted.ordinal)
 	}
-	r := recovery{dir: dir, lane: q.cfg.Lane, agent: q.cfg.Agent, segs: segs, memo: noted, now: time.Now}
+	r := recovery{dir: dir, lane: q.cfg.Lane, agent: q.cfg.Agent, segs: segs, memo: noted, elsewhere: q.cfg.elsewhere, now: time.Now}
 	if err := r.run(ctx); err != nil {
 		return err
 	}
 	if err := r.returned(); err != nil {
+		return err
+	}
+	if err := r.sortOut(); err != nil {
 		return err
 	}
 	for _, w := range r.warnings {
@@ -161,15 +164,16 @@ type recovery struct {
 	agent wire.AgentID
 	lane  wire.Lane
 
-	now      func() time.Time
-	memo     *memo     // nil: there is none
-	segs     []segment // what is left to read from; damaged ones are taken out
-	damaged  []segment // their content is in change, or in quarantine
-	change   *change   // what the new incarnation begins with
-	clean    bool      // the newest segment was closed in order
-	recalled bool      // it is damaged, and stays
-	proven   proven    // its last commit that is known to be on disk
-	warnings []string
+	now       func() time.Time
+	memo      *memo           // nil: there is none
+	elsewhere func() []string // as in files
+	segs      []segment       // what is left to read from; damaged ones are taken out
+	damaged   []segment       // their content is in change, or in quarantine
+	change    *change         // what the new incarnation begins with
+	clean     bool            // the newest segment was closed in order
+	recalled  bool            // it is damaged, and stays
+	proven    proven          // its last commit that is known to be on disk
+	warnings  []string
 }
 
 func (r *recovery) warn(format string, a ...any) {
@@ -380,7 +384,7 @@ func (r *recovery) adopt(seg segment, before bool) error {
 		return err
 	}
 	defer f.close()
-	if r.memo.strange(s.history) {
+	if r.memo.strange(s.history, s.next) {
 		return errStrange
 	}
 	var blocks []block

@@ -23,7 +23,8 @@ type straight struct {
 	dir   string
 	agent wire.AgentID
 	lane  wire.Lane
-	ours  bool // the folder is known to be the lane's
+	ours  bool               // the folder is known to be the lane's
+	alien func(segment) bool // the file is of another stream; nil: that is looked at later
 
 	segs     []segment // ascending; those that are there under their own name, or whose head cannot be read
 	dubious  []segment // of them, those whose head cannot be read
@@ -70,6 +71,10 @@ func (r *straight) run(keep func(segment) bool) error {
 			r.own = true
 			if own := (segment{h.ordinal, h.first}); own != s {
 				wrong[s] = own
+			} else if r.alien != nil && r.alien(s) {
+				if err := r.aside(s.name(), "is of another stream of the lane, or of another folder of it"); err != nil {
+					return err
+				}
 			} else {
 				r.segs = append(r.segs, s)
 			}
@@ -207,6 +212,8 @@ func (q *Queue) straighten() error {
 	}
 	fs := q.files
 	r := straight{dir: q.cfg.Dir, agent: q.cfg.Agent, lane: q.cfg.Lane, ours: true}
+	now := q.snapshot()
+	r.alien = func(s segment) bool { return stranger(fs.path(s), &now) }
 	tail := fs.tail
 	err := r.run(func(s segment) bool { return s == tail.segment && tail.linked() == nil })
 	for _, w := range r.warnings {
@@ -227,6 +234,7 @@ func (q *Queue) straighten() error {
 		fs.drop(s.ordinal)
 	}
 	fs.ahead, fs.salvaged, fs.heads = nil, nil, nil
+	fs.asides.looked = time.Time{}
 	fs.segs = slices.DeleteFunc(r.segs, func(s segment) bool { return s.compare(tail.segment) >= 0 })
 	for _, s := range fs.segs {
 		if info, err := os.Stat(fs.path(s)); err == nil {
