@@ -30,6 +30,7 @@ type aside struct {
 type asides struct {
 	list   []aside
 	looked time.Time
+	others map[string]os.FileInfo // segment files of other streams, by path
 }
 
 // asideSegment reads the name that a segment file has in quarantine.
@@ -49,6 +50,9 @@ func asideSegment(name string) (segment, bool) {
 // their own name in the folder are left out. An error is one of the system: a file
 // could not be read now.
 func (a *asides) look(fs *files, line wire.History, from wire.Seq) error {
+	if a.others == nil {
+		a.others = map[string]os.FileInfo{}
+	}
 	var failed error
 	var list []aside
 	add := func(path string, seg segment) {
@@ -106,7 +110,7 @@ func (a *asides) look(fs *files, line wire.History, from wire.Seq) error {
 		if i == 0 {
 			continue
 		}
-		for _, path := range strays(dir, fs.agent, fs.lane, line) {
+		for _, path := range strays(dir, fs, line, a.others) {
 			seg, _ := parseSegment(filepath.Base(path))
 			add(path, seg)
 		}

@@ -51,7 +51,7 @@ func (r *recovery) salvage(seg segment, gaps bool) error {
 	base := s.next
 	var others asides
 	if gaps {
-		if err := others.look(&files{dir: r.dir, lane: r.lane, agent: r.agent, elsewhere: r.elsewhere}, s.history, s.next); err != nil {
+		if err := others.look(r.files(), s.history, s.next); err != nil {
 			return err
 		}
 	}

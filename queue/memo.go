@@ -259,12 +259,12 @@ func (m *memo) extend(s *state) (count uint64) {
 }
 
 // unseen takes over what the memo knows of numbers that no file shows, once all files
-// have been looked at. They are found missing as they are read; of a damaged newest file,
-// which has been searched, they are corrupt.
-func (r *recovery) unseen() {
+// have been looked at. Elsewhere they are searched for as they are read, and found
+// corrupt or missing then; only behind batches that go into the new file that is done
+// at once, for it answers for all from its first number on.
+func (r *recovery) unseen() error {
 	s := &r.change.state
-	from := s.next
-	none := s.epoch.IsZero()
+	from, none := s.next, s.epoch.IsZero()
 	count := r.memo.extend(s)
 	if m := r.memo; m != nil && (proven{m.ordinal, m.tx}).after(r.proven) {
 		s.reclaim(1, m.acked.upto, open, certain) // which of them are void is in the counts
@@ -275,20 +275,46 @@ func (r *recovery) unseen() {
 		r.change.drops = true
 	}
 	if count == 0 {
-		return
+		return nil
 	}
 	if none {
 		from = s.oldest
 	}
-	reason, what := wire.ReasonMissing, "the newest file is gone"
-	if k := len(r.segs) - 1; len(r.damaged) > 0 || k >= 0 && r.segs[k].ordinal >= r.memo.ordinal {
-		reason, what = wire.ReasonCorrupt, "the newest file is damaged"
-	}
-	if len(r.change.blocks) > 0 || reason == wire.ReasonCorrupt && !r.recalled {
-		s.drop(r.declare(from, s.next-1, reason)...)
-	}
 	r.change.link, r.change.drops, r.clean = true, true, false
-	r.warn("%s: numbers %d to %d had been accepted, and no file shows them", what, from, s.next-1)
+	r.warn("the newest file is gone or damaged: numbers %d to %d had been accepted, and it does not show them", from, s.next-1)
+	if len(r.change.blocks) == 0 {
+		return nil
+	}
+	var others asides
+	if err := others.look(r.files(), s.history, from); err != nil {
+		return err
+	}
+	for last := s.next - 1; from <= last; {
+		b, ok := others.find(from, func(f *aside, e extent) (block, bool) {
+			data, err := e.load(f.path)
+			if err != nil || e.first < from {
+				return block{}, false
+			}
+			b, err := verify(s, r.lane, data)
+			return b, err == nil && b.last <= last
+		})
+		if !ok {
+			b.first = last + 1
+		}
+		if b.first > from {
+			s.drop(r.declare(from, b.first-1)...)
+		}
+		if from = b.first; ok {
+			r.change.blocks = append(r.change.blocks, b)
+			from = b.last + 1
+		}
+	}
+	return nil
+}
+
+// files is the folder as others are that are searched.
+func (r *recovery) files() *files {
+	return &files{dir: r.dir, lane: r.lane, agent: r.agent, elsewhere: r.elsewhere}
 }
 
 // after reports whether a transaction is newer than another one.
@@ -296,11 +322,11 @@ func (p proven) after(o proven) bool {
 	return p.ordinal > o.ordinal || p.ordinal == o.ordinal && p.tx > o.tx
 }
 
-// declare returns tombstones for numbers, one of each opening (rule 8).
-func (r *recovery) declare(from, to wire.Seq, reason wire.Reason) (list []tombstone) {
+// declare returns tombstones for numbers that are lost, one of each opening (rule 8).
+func (r *recovery) declare(from, to wire.Seq) (list []tombstone) {
 	for s := &r.change.state; from <= to; {
 		end := s.history.End(from, to)
-		list = append(list, tombstone{span: span{from, end}, reason: reason, time: r.now(), claim: open})
+		list = append(list, tombstone{span: span{from, end}, reason: wire.ReasonCorrupt, time: r.now(), claim: open})
 		from = end + 1
 	}
 	return list

@@ -239,7 +239,9 @@ func (r *recovery) run(ctx context.Context) error {
 			return err
 		}
 	}
-	r.unseen()
+	if err := r.unseen(); err != nil {
+		return err
+	}
 	s := &r.change.state
 	if s.epoch.IsZero() {
 		s.epoch = wire.Epoch{ID: wire.NewID()}

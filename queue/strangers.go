@@ -33,24 +33,22 @@ func (r *recovery) sortOut() error {
 }
 
 // stranger reports whether a segment file is certainly not of the stream in state s.
+// Its head does not tell: an opening that has written nothing is forgotten.
 func stranger(path string, s *state) bool {
-	if s.next == 1 || s.relabelled > 0 {
-		return false
-	}
+	own, ok := stateOf(path, "", "")
+	return ok && s.next > 1 && own.next > 1 && s.relabelled == 0 && apart(own.history, s.history)
+}
+
+// stateOf returns the state in a segment file; false if it does not read, or is of
+// another agent or lane, if they are named.
+func stateOf(path string, agent wire.AgentID, lane wire.Lane) (s state, ok bool) {
 	f, err := openSealed(path)
 	if err != nil {
-		return false
+		return s, false
 	}
 	defer f.close()
-	h, err := f.readHead()
-	if err != nil || !apart(h.history, s.history) {
-		return false
-	}
-	if h.first > 1 {
-		return true
-	}
-	_, own, err := f.load() // an opening that has written nothing is forgotten
-	return err == nil && own.next > 1
+	h, s, err := f.load()
+	return s, err == nil && (agent == "" || h.agent == agent && h.lane == lane)
 }
 
 // elsewhere returns the folders of the agent's other streams. A file that was put into
@@ -83,18 +81,23 @@ func (cfg *Config) elsewhere() (dirs []string) {
 	return slices.DeleteFunc(dirs, func(d string) bool { return filepath.Clean(d) == own })
 }
 
-// strays returns the segment files in another stream's folder that are, as their
-// heads say, the lane's and of a line of history.
-func strays(dir string, agent wire.AgentID, lane wire.Lane, line wire.History) (paths []string) {
+// strays returns the segment files in another stream's folder that are the lane's and
+// of a line of history. seen has those that are not, so that none is read twice.
+func strays(dir string, fs *files, line wire.History, seen map[string]os.FileInfo) (paths []string) {
 	segs, _, err := list(dir)
-	if err != nil || len(line) == 0 {
+	if err != nil || len(line) == 0 || line[0].First > 1 {
 		return nil
 	}
-	for _, s := range segs {
-		path := filepath.Join(dir, s.name())
-		h, err := headOf(path)
-		if err == nil && h.agent == agent && h.lane == lane && len(h.history) > 0 && slices.Contains(line, h.history[0]) {
+	for _, seg := range segs {
+		path := filepath.Join(dir, seg.name())
+		info, err := os.Stat(path)
+		if err != nil || seen[path] != nil && os.SameFile(info, seen[path]) {
+			continue
+		}
+		if s, ok := stateOf(path, fs.agent, fs.lane); ok && s.next > 1 && s.history[0] == line[0] {
 			paths = append(paths, path)
+		} else if ok && s.next > 1 {
+			seen[path] = info
 		}
 	}
 	return paths
