@@ -97,6 +97,12 @@ func (a *asides) look(fs *files, line wire.History, from wire.Seq) error {
 		dirs = append(dirs, fs.elsewhere()...)
 	}
 	for i, dir := range dirs {
+		if i > 0 { // first: its stream may just be putting them aside
+			for _, path := range strays(dir, fs, line, a.others) {
+				seg, _ := parseSegment(filepath.Base(path))
+				add(path, seg)
+			}
+		}
 		folder := filepath.Join(dir, quarantine)
 		entries, err := os.ReadDir(folder)
 		if err != nil && !isNotExist(err) {
@@ -106,13 +112,6 @@ func (a *asides) look(fs *files, line wire.History, from wire.Seq) error {
 			if seg, ok := asideSegment(e.Name()); ok && e.Type().IsRegular() {
 				add(filepath.Join(folder, e.Name()), seg)
 			}
-		}
-		if i == 0 {
-			continue
-		}
-		for _, path := range strays(dir, fs, line, a.others) {
-			seg, _ := parseSegment(filepath.Base(path))
-			add(path, seg)
 		}
 	}
 	a.list, a.looked = list, time.Now()

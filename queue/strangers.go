@@ -33,22 +33,36 @@ func (r *recovery) sortOut() error {
 }
 
 // stranger reports whether a segment file is certainly not of the stream in state s.
-// Its head does not tell: an opening that has written nothing is forgotten.
+// An opening that has written nothing is forgotten, so a head alone tells it only
+// of a file that begins above number 1.
 func stranger(path string, s *state) bool {
-	own, ok := stateOf(path, "", "")
-	return ok && s.next > 1 && own.next > 1 && s.relabelled == 0 && apart(own.history, s.history)
+	if s.next == 1 || s.relabelled > 0 {
+		return false
+	}
+	h, own, err := stateOf(path)
+	switch {
+	case err == nil:
+		return own.next > 1 && apart(own.history, s.history)
+	case isDamage(err) && h.first > 1:
+		return apart(h.history, s.history)
+	}
+	return false
 }
 
-// stateOf returns the state in a segment file; false if it does not read, or is of
-// another agent or lane, if they are named.
-func stateOf(path string, agent wire.AgentID, lane wire.Lane) (s state, ok bool) {
+// stateOf returns the head and the state in a segment file; of one whose state does
+// not read the head alone, if that does, and the error.
+func stateOf(path string) (h head, s state, err error) {
 	f, err := openSealed(path)
 	if err != nil {
-		return s, false
+		return h, s, err
 	}
 	defer f.close()
-	h, s, err := f.load()
-	return s, err == nil && (agent == "" || h.agent == agent && h.lane == lane)
+	if h, s, err = f.load(); err != nil {
+		if own, herr := f.readHead(); herr == nil {
+			h = own
+		}
+	}
+	return h, s, err
 }
 
 // elsewhere returns the folders of the agent's other streams. A file that was put into
@@ -81,11 +95,12 @@ func (cfg *Config) elsewhere() (dirs []string) {
 	return slices.DeleteFunc(dirs, func(d string) bool { return filepath.Clean(d) == own })
 }
 
-// strays returns the segment files in another stream's folder that are the lane's and
-// of a line of history. seen has those that are not, so that none is read twice.
+// strays returns the segment files in another stream's folder that may hold batches of
+// the lane and of a line of history. seen has those that do not, so that none is
+// read twice.
 func strays(dir string, fs *files, line wire.History, seen map[string]os.FileInfo) (paths []string) {
 	segs, _, err := list(dir)
-	if err != nil || len(line) == 0 || line[0].First > 1 {
+	if err != nil || len(line) == 0 {
 		return nil
 	}
 	for _, seg := range segs {
@@ -94,10 +109,16 @@ func strays(dir string, fs *files, line wire.History, seen map[string]os.FileInf
 		if err != nil || seen[path] != nil && os.SameFile(info, seen[path]) {
 			continue
 		}
-		if s, ok := stateOf(path, fs.agent, fs.lane); ok && s.next > 1 && s.history[0] == line[0] {
-			paths = append(paths, path)
-		} else if ok && s.next > 1 {
+		h, s, err := stateOf(path)
+		known := h.agent != ""
+		switch {
+		case err != nil && !isDamage(err):
+		case known && (h.agent != fs.agent || h.lane != fs.lane), err == nil && apart(s.history, line):
 			seen[path] = info
+		case err != nil && known && h.first > 1 && apart(h.history, line):
+			seen[path] = info
+		case err != nil || s.next > 1 && line[0].First == 1 && s.history[0] == line[0]:
+			paths = append(paths, path)
 		}
 	}
 	return paths

@@ -129,7 +129,10 @@ type run struct {
 }
 
 func (r *run) run(ctx context.Context) (err error) {
-	r.agent, err = open(ctx, library(r.cfg, r.log))
+	r.agent, err = r.openFolder(ctx)
+	if ctx.Err() != nil && err != nil && r.stays() { // it was stopped while it waited
+		return nil
+	}
 	if err != nil {
 		return withCode(err)
 	}
