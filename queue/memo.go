@@ -211,10 +211,13 @@ func (m *memo) knows(inc wire.Incarnation) bool {
 	return m == nil || m.relabelled || m.cut || slices.ContainsFunc(m.history, func(b wire.Boundary) bool { return b.Incarnation == inc })
 }
 
-// strange reports whether the history of a stream that has numbers up to next is
-// certainly that of another one.
-func (m *memo) strange(h wire.History, next wire.Seq) bool {
-	return m != nil && !m.relabelled && m.next > 1 && next > 1 && apart(m.history, h)
+// strange reports whether a newest file's state is certainly that of another stream. A
+// stream that had no number yet is told by its epoch.
+func (m *memo) strange(s *state) bool {
+	if m == nil || m.relabelled || s.next == 1 || m.next == 1 && m.epoch == s.epoch {
+		return false
+	}
+	return apart(m.history, s.history)
 }
 
 // apart reports whether two histories of streams that have number 1 have certainly
@@ -267,7 +270,7 @@ func (r *recovery) unseen() error {
 	from, none := s.next, s.epoch.IsZero()
 	count := r.memo.extend(s)
 	if m := r.memo; m != nil && (proven{m.ordinal, m.tx}).after(r.proven) {
-		s.reclaim(1, m.acked.upto, open, certain) // which of them are void is in the counts
+		s.reclaim(1, endless, open, certain) // which of them are void is in the counts, or not known any more
 		for reason, n := range m.dropped {
 			s.dropped[reason] = max(s.dropped[reason], n)
 		}

@@ -386,7 +386,7 @@ func (r *recovery) adopt(seg segment, before bool) error {
 		return err
 	}
 	defer f.close()
-	if r.memo.strange(s.history, s.next) {
+	if r.memo.strange(&s) {
 		return errStrange
 	}
 	var blocks []block

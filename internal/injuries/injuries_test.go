@@ -66,7 +66,9 @@ func TestInjuries(t *testing.T) {
 		wg.Go(func() {
 			for seed := range seeds {
 				l := newLife(filepath.Join(root, fmt.Sprint(seed)), seed)
+				slow := time.AfterFunc(time.Minute, func() { t.Errorf("seed %d has lived for a minute", seed) })
 				f, err := l.play(*rivalry > 0 && seed%uint64(*rivalry) == 0)
+				slow.Stop()
 				if err == nil {
 					err = os.RemoveAll(l.root)
 				} else {
