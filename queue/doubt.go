@@ -18,6 +18,7 @@ func (q *Queue) settle(c *change, err error) error {
 
 // fail notes why nothing is accepted, and returns ErrFull with it.
 func (q *Queue) fail(cause error) error {
+	cause = advise(q.cfg.Dir, cause)
 	q.mu.Lock()
 	first := q.failing == nil
 	q.failing = cause

@@ -171,7 +171,7 @@ func (fs *files) readUpTo(s *state, i int, n, end wire.Seq) (blocks []block, err
 	case isDamage(err):
 		return nil, &gap{whole, wire.ReasonCorrupt, seg, err}
 	case err != nil:
-		return nil, err
+		return nil, advise(fs.dir, err)
 	}
 	if shared := fs.look && i == len(fs.segs)-1; !shared && !f.fetched { // a tail may be the writer's
 		f.fetched = true

@@ -165,7 +165,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 		if q.lock != nil {
 			q.lock.Close()
 		}
-		return nil, fmt.Errorf("queue %s: %w", cfg.Dir, err)
+		return nil, fmt.Errorf("queue %s: %w", cfg.Dir, advise(cfg.Dir, err))
 	}
 	q.ackedTop = q.shown.acked()
 	go q.write() // Close waits for it
