@@ -108,13 +108,19 @@ func (r *recovery) take(p wire.BatchHeader, data []byte) {
 	s.bytes += uint64(len(data))
 }
 
-// bury gives the numbers up to n up, which are of an opening that nobody knows or of
-// inc.
+// bury gives the numbers up to n up. They are of the opening that the memo says, else
+// of inc.
 func (r *recovery) bury(n wire.Seq, inc wire.Incarnation) {
 	s := &r.change.state
-	s.enter(inc)
-	s.drop(tombstone{span: span{s.next, n}, reason: wire.ReasonCorrupt, time: r.now(), claim: open})
-	s.next = n + 1
+	for s.next <= n {
+		own, end := inc, n
+		if m := r.memo; m != nil && !m.relabelled && !m.history.At(s.next).IsZero() {
+			own, end = m.history.At(s.next), m.history.End(s.next, n)
+		}
+		s.enter(own)
+		s.drop(tombstone{span: span{s.next, end}, reason: wire.ReasonCorrupt, time: r.now(), claim: open})
+		s.next = end + 1
+	}
 }
 
 // enter lets an opening write from the next number on, unless it does.

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"io"
 	"os"
@@ -20,11 +21,12 @@ import (
 // Only a memo in the file in which it was written counts: in a copy of the folder
 // that was made while the lane was at work, it could be newer than the segments.
 //
-// The file is 512 bytes, which a disk writes whole or not at all: the record's
-// length in 16 bits, the record (record.go has the form), zeros.
+// The file is the record's length in 16 bits and the record (record.go has the form).
+// With the history of an ordinary lane it is less than 512 bytes, which a disk
+// writes whole or not at all; one that is torn does not count.
 //
 //	'm' memo  flags u8 (1 the history is cut, 2 numbers were relabelled), file id u64, whose u32, ordinal u64, first u64, transaction u64, next u64,
-//	          acked (store id, upto u64), epoch, store id, turn u64, dead letters u64, list of at most 8 (reason u8, count u64), history of at most 10 boundaries
+//	          acked (store id, upto u64), epoch, store id, turn u64, dead letters u64, list of at most 8 (reason u8, count u64), history of at most 128 boundaries
 type memo struct {
 	file       uint64 // the system's number of the file
 	whose      uint32 // checksum of agent and lane
@@ -44,8 +46,8 @@ type memo struct {
 
 const (
 	memoName    = "memo"
-	memoSize    = 512
-	memoHistory = 10
+	memoSize    = 4096 // at most
+	memoHistory = 128
 	memoReasons = 8
 )
 
@@ -138,11 +140,12 @@ func loadMemo(dir string) *memo {
 	}
 	defer f.Close()
 	b := make([]byte, memoSize)
-	if _, err := io.ReadFull(f, b); err != nil {
+	n, err := io.ReadFull(f, b)
+	if n < 2 || err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil
 	}
 	size := int(binary.BigEndian.Uint16(b))
-	if size > len(b)-2 {
+	if size > n-2 {
 		return nil
 	}
 	m, err := parseMemo(b[2 : 2+size])
@@ -199,7 +202,6 @@ func (q *Queue) remind() {
 	m.cut = m.cut || m.history[0].First > 1
 	f.buf = appendMemo(append(f.buf[:0], 0, 0), &m)
 	binary.BigEndian.PutUint16(f.buf, uint16(len(f.buf)-2))
-	f.buf = append(f.buf, make([]byte, memoSize-len(f.buf))...)
 	if _, err := f.f.WriteAt(f.buf, 0); err != nil {
 		f.close()
 	}

@@ -188,34 +188,34 @@ func (fs *files) salvage(s *state, i int, g *gap) ([]block, error) {
 	return nil, g
 }
 
-// below looks for number g.from in the file before segment i and those before it
-// whose heads cannot be read: one that is there by mistake hides it.
+// below looks for number g.from in the files before segment i. One whose head cannot be
+// read is perhaps there by mistake, and hides those before it. And the commits that
+// were written again into a newer file are still in the older one: as its index shows them,
+// for beyond that may lie what was refused (rule 5).
 func (fs *files) below(s *state, i int, g *gap) ([]block, error) {
 	if i < 0 || i == len(fs.segs)-1 {
 		return nil, g
 	}
-	if _, err := fs.head(i); !isDamage(err) {
-		return nil, g
-	}
-	k := i - 1
-	for k >= 0 {
-		if _, err := fs.head(k); !isDamage(err) {
-			break
+	_, err := fs.head(i)
+	hidden := isDamage(err)
+	for k, tries := i-1, 0; k >= 0 && tries < maxBelow; k-- {
+		if _, err := fs.head(k); isDamage(err) {
+			continue
 		}
-		k--
-	}
-	if k < 0 {
-		return nil, g
-	}
-	blocks, err := fs.readUpTo(s, k, g.from, g.to)
-	if err == nil {
-		return blocks, nil
-	}
-	if none := (*gap)(nil); errors.As(err, &none) && none.from == g.from {
-		g.to = min(g.to, none.to)
+		tries++
+		blocks, err := fs.readUpTo(s, k, g.from, g.to)
+		if err == nil {
+			return blocks, nil
+		}
+		if none := (*gap)(nil); hidden && tries == 1 && errors.As(err, &none) && none.from == g.from {
+			g.to = min(g.to, none.to)
+		}
 	}
 	return nil, g
 }
+
+// maxBelow is how many files before a damaged one are asked for what it lacks.
+const maxBelow = 3
 
 // searchIn looks for the batch of number g.from in the bytes of a segment; nil if it
 // is not there, and then the gap ends before the next one that is. damaged says

@@ -67,14 +67,14 @@ func (r *straight) run(keep func(segment) bool) error {
 		case h.agent != r.agent || h.lane != r.lane:
 			r.foreign = fmt.Errorf("%w: segment %s is of agent %q, lane %q, not of agent %q, lane %q", ErrForeign, s.name(), h.agent, h.lane, r.agent, r.lane)
 			others = append(others, s.name())
+		case r.alien != nil && r.alien(s):
+			if err := r.aside(s.name(), "is of another stream of the lane, or of another folder of it"); err != nil {
+				return err
+			}
 		default:
 			r.own = true
 			if own := (segment{h.ordinal, h.first}); own != s {
 				wrong[s] = own
-			} else if r.alien != nil && r.alien(s) {
-				if err := r.aside(s.name(), "is of another stream of the lane, or of another folder of it"); err != nil {
-					return err
-				}
 			} else {
 				r.segs = append(r.segs, s)
 			}

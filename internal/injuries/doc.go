@@ -14,6 +14,9 @@
 // still whole is found by a search of the injured files for batches with a good
 // checksum, by this package and not by the queue.
 //
+// Files of two streams that were exchanged are told apart by the memos beside them; without
+// those the lane refuses to open, and says what is to be moved.
+//
 // Wrong is: a lane that cannot be opened, or does not take and deliver new
 // messages within five seconds; a message that was not put, or under another number;
 // one that is stored twice; a tombstone for damage in the place of a message

@@ -200,6 +200,10 @@ func (l *life) atRest(f *fate, rivals bool) error {
 			f.refused, f.intact = 1, 0
 			return nil
 		}
+		if l.forgetful && strings.Contains(err.Error(), "are one stream") { // whose the exchanged files were, nobody knows any more
+			f.refused, f.intact = 1, 0
+			return nil
+		}
 		return &wrong{"it cannot be opened: " + err.Error()}
 	}
 	return l.afterwards(f, whole, batches, start)

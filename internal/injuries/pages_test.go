@@ -127,7 +127,7 @@ func (l *life) intact() map[place]bool {
 				at := place{p.Incarnation, rec.Seq}
 				if m, err := rec.Record.Message(); err == nil && l.accepted[at] == string(m.Body) {
 					found[at] = true
-					l.spare[at] = newest(path) && (l.spare[at] || !seen[at])
+					l.spare[at] = (newest(path) || l.tails[path]) && (l.spare[at] || !seen[at])
 					seen[at] = true
 				}
 			}
