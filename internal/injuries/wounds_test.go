@@ -312,7 +312,11 @@ func (l *life) folder() (string, error) {
 		return "", nil
 	}
 	if l.r.IntN(2) == 0 {
-		return l.short(l.dir), os.RemoveAll(l.dir)
+		err := os.RemoveAll(l.dir)
+		for try := 0; errors.Is(err, syscall.ENOTEMPTY) && try < 20; try++ { // the lane has just made something there
+			err = os.RemoveAll(l.dir)
+		}
+		return l.short(l.dir), err
 	}
 	return l.short(l.dir) + " is moved", os.Rename(l.dir, filepath.Join(l.root, "moved"))
 }
