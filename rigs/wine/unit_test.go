@@ -16,7 +16,7 @@ import (
 func TestUnits(t *testing.T) {
 	m := boot(t)
 	overlay := removable(t)
-	for _, pkg := range []string{"internal/control", "internal/durable", "internal/glob", "internal/service"} {
+	for _, pkg := range []string{"internal/control", "internal/doctor", "internal/durable", "internal/glob", "internal/service"} {
 		t.Run(pkg, func(t *testing.T) {
 			m := &machine{t, m.prefix}
 			name := `C:\tests\` + strings.ReplaceAll(pkg, "/", "-") + ".exe"
