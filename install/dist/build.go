@@ -46,12 +46,12 @@ func programs() []*facts {
 		{
 			program: "agent", name: "fieldpost-agent", data: "/var/lib/fieldpost/agent", state: "agent.json",
 			summary: "keeps messages on disk until a collector has stored them",
-			next:    "fieldpost-agent runs and waits for its enrolment: fieldpost-agent enroll --config /etc/fieldpost/agent.yaml --collector HOST:PORT --token-file FILE",
+			next:    "fieldpost-agent is installed, and waits for its enrolment: fieldpost-agent enroll --config /etc/fieldpost/agent.yaml --collector HOST:PORT --token-file FILE",
 		},
 		{
 			program: "collector", name: "fieldpost-collector", data: "/var/lib/fieldpost/collector", state: "store.json",
 			summary: "stores what Fieldpost's agents deliver and knows which of them are alive",
-			next:    "fieldpost-collector runs, for this machine alone: set listen in /etc/fieldpost/collector.yaml to serve others; fieldpost-collector token create --config /etc/fieldpost/collector.yaml --id NAME prints how an agent enrols",
+			next:    "fieldpost-collector is installed, for this machine alone: set listen in /etc/fieldpost/collector.yaml to serve others; fieldpost-collector token create --config /etc/fieldpost/collector.yaml --id NAME prints how an agent enrols",
 		},
 	}
 }

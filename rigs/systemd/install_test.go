@@ -119,4 +119,21 @@ func TestInstallScript(t *testing.T) {
 			t.Errorf("data of a later version: exit code %d\n%s", code, out)
 		}
 	})
+	t.Run("without systemd", func(t *testing.T) {
+		m.run("/usr/local/bin/fieldpost-agent", "service", "uninstall", "--purge")
+		// With other processes and another /run there is none, for who looks: the programs
+		// find the folder of SysV's scripts.
+		out := m.run("unshare", "-m", "-p", "-f", "--mount-proc", "sh", "-ec", "mount -t tmpfs tmpfs /run\n"+
+			"/srv/"+current+"/install.sh --collector 127.0.0.1:4717 --id pump-10 --token-file "+m.token("pump-10")+"\n"+
+			"test -e /etc/init.d/fieldpost-agent\n"+
+			"fieldpost-agent service status\n"+
+			"dpkg -r fieldpost-agent\n"+
+			"test ! -e /etc/init.d/fieldpost-agent")
+		if !strings.Contains(out, "done: the collector has answered") || !strings.Contains(out, "running (unix-systemv)") {
+			t.Errorf("%s", out)
+		}
+		if out, err := m.try("fieldpost-collector", "agents", "pump-10", "--dir", storeData); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
 }
