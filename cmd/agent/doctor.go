@@ -81,7 +81,7 @@ func newExamination(ctx context.Context, s *settings) (*examination, error) {
 			return nil, err
 		}
 	}
-	e.service = e.cfg.Dir == serviceData
+	e.service = doctor.SamePath(e.cfg.Dir, serviceData)
 	e.about = sync.OnceValues(func() (a doctor.About, err error) {
 		err = e.ask.Do(ctx, askWithin, func(ctx context.Context) error { a, err = doctor.Ask(ctx, e.cfg.Dir); return err })
 		return a, err

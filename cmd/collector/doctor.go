@@ -89,7 +89,7 @@ func newExamination(ctx context.Context, s *settings) (*examination, error) {
 			e.cfg.Dir = s.given.Dir
 		}
 	}
-	e.service = e.cfg.Dir == serviceData
+	e.service = doctor.SamePath(e.cfg.Dir, serviceData)
 	e.agents = sync.OnceValues(func() (k known, err error) {
 		err = e.ask.Do(ctx, 6*time.Second, func(ctx context.Context) error { k.list, k.running, err = agents(ctx, e.cfg.Dir); return err })
 		return k, err

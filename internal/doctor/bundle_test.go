@@ -225,6 +225,12 @@ func TestConfiguration(t *testing.T) {
 	if dir := FolderIn([]byte("dir: /x\nnonsense: 1\n")); dir != "/x" {
 		t.Error(dir)
 	}
+	if dir := FolderIn([]byte("dir: ${X}\nnonsense: 1\n")); dir != "" {
+		t.Error(dir)
+	}
+	if !SamePath("/a/b/", "/a/./b") || SamePath("/a/b", "/a/c") {
+		t.Error("paths that are the same, or not")
+	}
 }
 
 func badConfig(t *testing.T, text string) error {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -165,8 +167,15 @@ func FolderIn(data []byte) string {
 	var c struct {
 		Dir string `yaml:"dir"`
 	}
-	if parseYAML(data, &c) != nil {
+	if parseYAML(data, &c) != nil || strings.Contains(c.Dir, "$") {
 		return ""
 	}
 	return c.Dir
+}
+
+// SamePath reports whether two paths name one place, as far as their names tell.
+func SamePath(a, b string) bool {
+	x, err := filepath.Abs(a)
+	y, yerr := filepath.Abs(b)
+	return err == nil && yerr == nil && x == y
 }
