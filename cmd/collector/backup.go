@@ -43,7 +43,7 @@ was interrupted. What it prints is what verify says of the copy.`,
 			if err != nil {
 				return err
 			}
-			keys := func(dir string) error { return enroll.Copy(cmd.Context(), c.Dir, dir) }
+			keys := func(dir string) error { return enroll.Copy(c.Dir, dir) }
 			if withoutKeys {
 				keys = nil
 			}
