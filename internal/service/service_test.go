@@ -61,7 +61,7 @@ func TestStepsAreDoneOnce(t *testing.T) {
 	dir := t.TempDir()
 	me := owner("")
 	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
+		if os.Getenv("CI") == "true" && runtime.GOOS == "linux" {
 			t.Fatal("CI must run this as root, who alone gives files away")
 		}
 		t.Skip("only root gives files away")
