@@ -191,16 +191,20 @@ func (l *Link) Admission() Check {
 	return Check{Group: "security", Name: "admission", About: l.Path.addr, Needs: []string{"identity", Key("port", l.Path.addr), Key("tls", l.Path.addr)}, Run: l.admission}
 }
 
-// refusalWithin is how long a refusal may take beyond the time of a connection.
-const refusalWithin = 1200 * time.Millisecond
+// patience is how long a refusal is waited for on a line where connecting took so long:
+// one round trip there, of at least one and the work of TLS here.
+func patience(connecting time.Duration) time.Duration {
+	return min(500*time.Millisecond+10*connecting, 3*time.Second)
+}
 
 func (l *Link) admission(ctx context.Context) []Finding {
+	began := time.Now()
 	conn, bad := l.open(ctx)
 	if bad != nil {
 		return []Finding{*bad}
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(refusalWithin)) // an error shows at the read
+	_ = conn.SetDeadline(time.Now().Add(patience(max(time.Since(began), time.Duration(l.Path.took.Load()))))) // an error shows at the read
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	hello := wire.AppendJSON(nil, wire.TypeHello, wire.Hello{Protocol: wire.Version, Agent: l.Agent, Instance: wire.Instance{ID: wire.NewID()}, Streams: 1, Software: "fieldpost doctor"})
 	if _, err := conn.Write(hello); err != nil {

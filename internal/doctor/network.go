@@ -25,6 +25,7 @@ type Path struct {
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	reached atomic.Bool              // a TCP connection was made
+	took    atomic.Int64             // ... in so many nanoseconds
 	spare   atomic.Pointer[net.Conn] // that one, for the check behind: a collector logs those that say nothing
 }
 
@@ -158,6 +159,7 @@ func (p *Path) port(ctx context.Context) []Finding {
 		return []Finding{p.closed(ctx, err, took)}
 	}
 	p.reached.Store(true)
+	p.took.Store(int64(took))
 	p.spare.Store(&conn)
 	text := fmt.Sprintf("open, connected to %s in %s", conn.RemoteAddr(), round(took))
 	if took > slowConnect {
