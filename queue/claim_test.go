@@ -349,3 +349,35 @@ func TestRule8WhatIsBeingDroppedIsNotHandedOut(t *testing.T) {
 		}
 	}
 }
+
+// What was made from a state in which a number had no tombstone does not leave once
+// a drop of it has begun: else its tombstone would count as certain, and the store has
+// the data.
+func TestRule8WhatWasMadeBeforeADropDoesNotLeaveAfterIt(t *testing.T) {
+	l := openLane(t)
+	l.put(1, 4)
+	l.welcome(storeA, wire.Match{})
+	q := l.Queue
+	q.mu.Lock()
+	burials := q.burials // as Next reads it, with the state
+	q.mu.Unlock()
+	e := wire.Entry{From: 1, To: 4}
+	must(t, q.do(context.Background(), func(c *change) (bool, error) {
+		q.entomb(c, tombstone{span: span{2, 3}, reason: wire.ReasonPurged, time: base})
+		return true, nil
+	}))
+	if q.handOut(&e, burials) {
+		t.Error("numbers left as data while their tombstone was being committed")
+	}
+	q.mu.Lock()
+	if q.handed != 0 {
+		t.Errorf("handed out up to %d", q.handed)
+	}
+	q.mu.Unlock()
+	l.want(1, "m1", "purged", "purged", "m4")
+	for _, tomb := range q.snapshot().tombs {
+		if tomb.claim != certain {
+			t.Errorf("claim %d of %d to %d", tomb.claim, tomb.from, tomb.to)
+		}
+	}
+}

@@ -29,7 +29,7 @@ type extent struct {
 // between them.
 const (
 	salvageTries = 5
-	tryPause     = time.Second
+	tryPause     = 200 * time.Millisecond
 )
 
 // straightFor is how long the segment files' names, once compared with their

@@ -20,8 +20,9 @@ import (
 )
 
 var (
-	injuries  = flag.Int("injuries", 60, "seeded injuries to journals in TestInjuries")
-	injuryOne = flag.Uint64("injury", 0, "play only this seed of TestInjuries")
+	injuries   = flag.Int("injuries", 60, "seeded injuries to journals in TestInjuries")
+	injuryFrom = flag.Uint64("injury-from", 1, "the first seed of TestInjuries")
+	injuryOne  = flag.Uint64("injury", 0, "play only this seed of TestInjuries")
 )
 
 // life is a journal's folder and what is known of it from outside.
@@ -294,7 +295,7 @@ type tallyOf struct {
 // only numbers are missing.
 func TestInjuries(t *testing.T) {
 	sum := tallyOf{kinds: map[string]int{}}
-	first, count := uint64(1), *injuries
+	first, count := *injuryFrom, *injuries
 	if *injuryOne > 0 {
 		first, count = *injuryOne, 1
 	}
