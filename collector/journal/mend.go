@@ -21,6 +21,7 @@ type mend struct {
 	memory []byte // the snapshot
 	pieces []piece
 	lost   uint64 // records
+	blank  bool   // the snapshot is made of nothing, and others behind it are not
 }
 
 // piece is a part of a segment: bytes as they are, or a hole.
@@ -111,6 +112,7 @@ func (p *repair) memory(m *mend, past *replayer, damage error, prev uint64, leng
 	}
 	if !known && index > 0 {
 		m.why = append(m.why, "what was known before it is lost, and it begins with nothing")
+		m.blank = true
 	}
 	past.lost(m.head.before)
 	b := past.state.appendSnapshot(nil)
@@ -124,6 +126,10 @@ func (p *repair) memory(m *mend, past *replayer, damage error, prev uint64, leng
 // if that is not known; sure: it has those from there on.
 func (p *repair) scan(m *mend, index *uint64, last *summary, next uint64, sure bool) error {
 	e := m.extent
+	if m.blank { // the snapshots behind it know more than it and the records
+		m.pieces = append(m.pieces, p.hole(e.records(), e.records(), *index, *last))
+		*last = summary{}
+	}
 	gap := func(off, end int64, upto uint64) {
 		h := p.hole(off, end, max(upto, *index), *last)
 		m.why = append(m.why, fmt.Sprintf("%d bytes at %d cannot be read, or hold records %d to %d no more: they are marked as gone", end-off, off, *index+1, upto))
