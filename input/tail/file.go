@@ -363,12 +363,15 @@ func (f *file) toEnd(ctx context.Context) error {
 		return err
 	}
 	to := info.Size()
+	if f.zip != nil {
+		to = f.size
+	}
 	head, tail := make([]byte, min(to, sampleSize)), make([]byte, min(to, sampleSize))
 	for _, x := range []struct {
 		b    []byte
 		from int64
 	}{{head, 0}, {tail, to - int64(len(tail))}} {
-		if n, err := f.h.ReadAt(x.b, x.from); n < len(x.b) {
+		if n, err := f.reader().ReadAt(x.b, x.from); n < len(x.b) {
 			return err
 		}
 	}

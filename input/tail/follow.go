@@ -183,6 +183,10 @@ func (t *Tail) search(ctx context.Context, f *file, seen *found) {
 		t.between(f, &e, seen)
 		return
 	}
+	if t.outread(ctx, f, seen) {
+		t.giveUp(ctx, f)
+		return
+	}
 	if at, _ := f.src.Position(); at == 0 || time.Since(f.lost) >= t.cfg.search || len(seen.siblings(f.first)) == 0 {
 		t.giveUp(ctx, f)
 	}
@@ -202,6 +206,52 @@ func (t *Tail) find(f *file, seen *found) (entry, bool) {
 		}
 	}
 	return entry{}, false
+}
+
+// outread looks for the copy of a file that was truncated which is shorter than what
+// was read: lines that were written between the copy and the truncation were read
+// before they went. It is the youngest file beside it, and begins as it did. It is noted
+// as read to its end, or else it would be taken for one that was rotated away unread.
+func (t *Tail) outread(ctx context.Context, f *file, seen *found) bool {
+	at, note := f.src.Position()
+	m, err := parseNote(note)
+	siblings, rule := seen.siblings(f.first), t.rule(f.first)
+	if at == 0 || err != nil || len(siblings) == 0 || rule < 0 {
+		return false
+	}
+	e := slices.MaxFunc(siblings, func(a, b entry) int { return a.time.Compare(b.time) })
+	if t.byID[e.id] != nil {
+		return false
+	}
+	if left, err := f.src.Settle(ctx); err != nil || left > 0 {
+		return false
+	}
+	h, err := open(e.path)
+	if err != nil {
+		return false
+	}
+	id, err := identifyOpen(h)
+	n := &file{h: h, size: e.size}
+	if err == nil && id == e.id && compressed(h) {
+		n.packed = true
+		n.zip, n.size, err = unzip(h)
+	}
+	if m.tail = sampleOf(nil); err == nil && f.off == at && len(f.head) == m.head.n {
+		m.head = f.headOf(n.size) // of a small file it may be more than the copy has
+	}
+	if err != nil || id != e.id || n.size >= at || n.size < int64(m.head.n) || !m.fits(n.reader(), 0, n.size) {
+		h.Close()
+		return false
+	}
+	copied := t.add(t.feed.Source(sourceName(newID(), f.first)), &e, rule)
+	copied.h, copied.zip, copied.packed, copied.size = h, n.zip, n.packed, n.size
+	copied.renamed, copied.copied = true, true
+	if err := copied.toEnd(ctx); err != nil {
+		t.drop(copied) // the next look begins again
+		return false
+	}
+	t.cfg.Logger.Info("a file was truncated after it was copied; more than the copy has was read", "path", f.first, "copy", e.path, "read", at, "copied", n.size)
+	return true
 }
 
 // at returns the entry of a path.
@@ -345,7 +395,8 @@ func (t *Tail) isCopy(e *entry) bool {
 			continue
 		}
 		read := at
-		if e.size < at && time.Since(e.time) < 10*time.Second { // it is being made, perhaps
+		left := f.truncated || !f.lost.IsZero()                           // its content is elsewhere
+		if e.size < at && (left || time.Since(e.time) < 10*time.Second) { // it is being made, perhaps, or shorter than what was read
 			m.head, m.tail, at = f.headOf(e.size), sampleOf(nil), 0
 		}
 		ok := m.fits(h, at, e.size)
@@ -353,6 +404,9 @@ func (t *Tail) isCopy(e *entry) bool {
 			if zip, size, err := unzip(h); err != nil {
 				ok = time.Since(e.time) < 10*time.Second // it is being made, perhaps
 			} else {
+				if left && size < read {
+					m.head, m.tail, read = f.headOf(size), sampleOf(nil), 0
+				}
 				ok = m.fits(zip, read, size)
 			}
 		}

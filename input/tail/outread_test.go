@@ -1,0 +1,62 @@
+package tail
+
+import (
+	"bytes"
+	"compress/gzip"
+	"os"
+	"testing"
+	"time"
+)
+
+// Lines that are written, and read, between a copy and the truncation make the copy
+// shorter than what was read. It is not read again: not now, not after the next start,
+// and not when it was compressed.
+func TestACopyThatIsShorterThanWhatWasRead(t *testing.T) {
+	for _, zipped := range []bool{false, true} {
+		r := newRig(t)
+		r.write("a.log", "1\n2\n")
+		r.start()
+		r.want("1", "2")
+		want := []string{"1", "2"}
+		for i := range 3 {
+			if i == 2 { // and once while nobody reads
+				r.stop()
+			}
+			b, err := os.ReadFile(r.path("a.log"))
+			r.must(err)
+			name := "a.log." + string(rune('1'+i))
+			if zipped {
+				name += ".gz"
+				var z bytes.Buffer
+				w := gzip.NewWriter(&z)
+				w.Write(b)
+				w.Close()
+				b = z.Bytes()
+			}
+			if i == 1 { // the first copy is one as it should be
+				line := string(rune('a' + i))
+				r.write("a.log", line+"\n")
+				want = append(want, line)
+				r.want(want...)
+			}
+			r.must(os.WriteFile(r.path(name), b, 0o600))
+			r.must(os.Truncate(r.path("a.log"), 0))
+			time.Sleep(20 * time.Millisecond)
+			line := "new" + string(rune('0'+i))
+			r.write("a.log", line+"\n")
+			if i == 2 {
+				r.start()
+			}
+			want = append(want, line)
+			r.want(want...)
+			time.Sleep(time.Second) // beyond the time in which it is looked for
+		}
+		r.stop()
+		r.start()
+		time.Sleep(time.Second)
+		r.write("a.log", "end\n")
+		r.want(append(want, "end")...)
+		r.stop()
+		r.l.got, r.l.at = nil, map[string][]byte{}
+	}
+}
