@@ -68,6 +68,13 @@ func (r *release) make(arches []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(r.work)) }()
+	script, err := os.ReadFile(filepath.Join(r.root, "install/install.sh"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(r.out, "install.sh"), script, 0o755)
+	}
+	if err != nil {
+		return err
+	}
 	own, err := r.ask() // programs for this machine, which are asked what the packages need to know
 	if err != nil {
 		return err

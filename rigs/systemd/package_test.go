@@ -74,7 +74,6 @@ func bare(t *testing.T) *machine {
 		t.Fatalf("the packages cannot be made: %v", err)
 	}
 	must(t, os.CopyFS(filepath.Join(m.root, "srv"), os.DirFS(dir)))
-	must(t, exec.Command("cp", "../../install/install.sh", filepath.Join(m.root, "srv", current)).Run())
 	m.start()
 	return m
 }
