@@ -71,7 +71,7 @@ func TestRelease(t *testing.T) {
 func checkArchive(t *testing.T, dir, arch string) {
 	root := "fieldpost_1.2.3_linux_" + arch
 	files := untar(t, filepath.Join(dir, root+".tar.gz"))
-	for _, name := range []string{"install.sh", "LICENSE", "OPERATIONS.md", "bin/fieldpost-agent", "bin/fieldpost-collector", "systemd/fieldpost-agent.service",
+	for _, name := range []string{"install.sh", "LICENSE", "OPERATIONS.md", "prometheus/fieldpost-alerts.yml", "bin/fieldpost-agent", "bin/fieldpost-collector", "systemd/fieldpost-agent.service",
 		"systemd/fieldpost-collector.service", "etc/agent.yaml", "etc/collector.yaml", "licenses/fieldpost-agent.txt", "sbom/fieldpost-agent.cdx.json", "completion/fieldpost-agent.bash"} {
 		if len(files[root+"/"+name]) == 0 {
 			t.Errorf("%s is missing", name)

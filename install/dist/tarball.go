@@ -29,6 +29,9 @@ func (r *release) tarball(arch string, all []*program) (err error) {
 		{filepath.Join(r.root, "CHANGELOG.md"), "CHANGELOG.md", 0o644},
 		{filepath.Join(r.root, "docs/LINUX.md"), "LINUX.md", 0o644},
 		{filepath.Join(r.root, "docs/OPERATIONS.md"), "OPERATIONS.md", 0o644},
+		{filepath.Join(r.root, "docs/METRICS.md"), "METRICS.md", 0o644},
+		{filepath.Join(r.root, "docs/DOCTOR.md"), "DOCTOR.md", 0o644},
+		{filepath.Join(r.root, "install/prometheus/fieldpost-alerts.yml"), "prometheus/fieldpost-alerts.yml", 0o644},
 	}
 	for _, p := range all {
 		files = append(files,
