@@ -38,17 +38,38 @@ func arrange(d disk, dir string, store wire.StoreID) (done []string, err error) 
 		done = append(done, fmt.Sprintf("%s is %s now", filepath.Base(from), filepath.Base(to)))
 		return nil
 	}
+	firsts := map[uint64]uint64{} // of the segments that say which they are, their first record
+	var dumb []uint64             // those whose head is damaged
 	for _, n := range ordinals {
 		path := segmentPath(dir, n)
 		h, err := readHead(path)
 		switch {
-		case err != nil: // damaged, or not to be read now
+		case unreadable(err): // now
+		case err != nil:
+			dumb = append(dumb, n)
 		case h.store != store:
 			if err := move(path, path+foreignSuffix); err != nil {
 				return done, err
 			}
 		case h.ordinal != n:
 			if err := move(path, path+misplacedSuffix); err != nil {
+				return done, err
+			}
+		default:
+			firsts[n] = h.first
+		}
+	}
+	for _, n := range dumb {
+		path := segmentPath(dir, n)
+		first, err := firstRecord(path, store, false)
+		if unreadable(err) {
+			continue // now; it is met again as it is read
+		}
+		if err != nil {
+			return done, err
+		}
+		if to := belongs(dir, n, first, firsts); to != path {
+			if err := move(path, to); err != nil {
 				return done, err
 			}
 		}
@@ -86,6 +107,34 @@ func arrange(d disk, dir string, store wire.StoreID) (done []string, err error) 
 		err = d.syncDir(dir)
 	}
 	return done, err
+}
+
+// belongs returns the path of a segment whose head is damaged, and which stands under
+// the ordinal n: its own, unless its first record that can be read comes before those
+// of a segment below it. Then it is that of the one ordinal that is free where the
+// record belongs, or none of a segment's.
+func belongs(dir string, n, first uint64, firsts map[uint64]uint64) string {
+	path := segmentPath(dir, n)
+	below, above := uint64(0), n
+	for ordinal, its := range firsts {
+		if its > first {
+			above = min(above, ordinal)
+		}
+	}
+	if first == 0 || above == n {
+		return path
+	}
+	for ordinal := range firsts {
+		if ordinal < above {
+			below = max(below, ordinal)
+		}
+	}
+	if own := segmentPath(dir, below+1); below+2 == above {
+		if _, err := os.Lstat(own); errors.Is(err, fs.ErrNotExist) {
+			return own
+		}
+	}
+	return path + misplacedSuffix
 }
 
 // free returns a path like this one that nothing has.
