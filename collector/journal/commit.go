@@ -339,7 +339,7 @@ func (j *Journal) advance(t mark, added *extent) error {
 	defer j.mu.Unlock()
 	if added != nil {
 		if n := len(j.chain); n > 0 {
-			j.chain[n-1].valid = added.head.prevLength
+			j.chain[n-1].valid, j.chain[n-1].above = added.head.prevLength, added.head.first
 		}
 		j.chain = append(j.chain, *added)
 	}

@@ -119,6 +119,7 @@ func (c *sparseCache) find(e *extent, seed uint32, agent wire.AgentID, s collect
 		return 0, false, err
 	}
 	sc := newScanner(f, seed, off, e.valid, 0)
+	sc.before = e.above
 	for sc.next() {
 		if sc.bad != nil || sc.rec.kind != kindEntry {
 			continue
@@ -153,7 +154,7 @@ func (c *sparseCache) locate(e *extent, f *reading, seed uint32, tag uint64, n w
 	}
 	c.list = slices.Insert(c.list, 0, x)
 	c.list = c.list[:min(len(c.list), sparseKept)]
-	if err := x.extend(f, seed, e.valid); err != nil {
+	if err := x.extend(f, seed, e.valid, e.above); err != nil {
 		return 0, err
 	}
 	points := x.points[tag]
@@ -168,8 +169,9 @@ func (c *sparseCache) locate(e *extent, f *reading, seed uint32, tag uint64, n w
 }
 
 // extend indexes what was appended since the last time.
-func (x *sparse) extend(f *reading, seed uint32, valid int64) error {
+func (x *sparse) extend(f *reading, seed uint32, valid int64, above uint64) error {
 	s := newScanner(f, seed, x.upto, valid, x.last)
+	s.before = above
 	for s.next() {
 		if s.bad != nil {
 			continue

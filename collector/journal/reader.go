@@ -256,6 +256,7 @@ func (w *walk) extent(e *extent) error {
 		off = w.at.off
 	}
 	s := newScanner(f, w.seed, off, e.valid, w.at.index)
+	s.before = e.above
 	for s.next() {
 		if err := w.ctx.Err(); err != nil {
 			return err

@@ -182,6 +182,7 @@ func (r *replayer) extent(e *extent) error {
 	}
 	defer func() { r.last = last }()
 	s := newScanner(f, r.seed, e.records(), e.valid, last)
+	s.before = e.above
 	for s.next() {
 		if s.bad != nil {
 			r.damaged(e.path, s.bad.off, s.bad.why)

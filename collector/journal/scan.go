@@ -15,10 +15,11 @@ type scanner struct {
 	seed uint32
 	end  int64 // of the region
 
-	off  int64  // of the next record
-	buf  []byte // bytes from base on
-	base int64
-	last uint64 // index of the last record; those found behind damage must be above it
+	off    int64  // of the next record
+	buf    []byte // bytes from base on
+	base   int64
+	last   uint64 // index of the last record; those found behind damage must be above it
+	before uint64 // not 0: records from this one on are void, and end the scan
 
 	rec record // the record, if bad is nil
 	bad *gash  // else what was found in its place
@@ -94,6 +95,10 @@ func (s *scanner) next() bool {
 	r, cause, err := s.at(s.off)
 	if err != nil {
 		s.err = err
+		return false
+	}
+	if cause == nil && s.before > 0 && r.index >= s.before && r.kind != kindHole {
+		s.off = s.end
 		return false
 	}
 	if cause == nil {

@@ -101,7 +101,7 @@ type extent struct {
 	headErr error  // the head is damaged: nothing is known but the records
 	missing bool   // there is no such file
 	valid   int64  // bytes from the beginning
-	above   uint64 // from this record on a segment behind it, whose head is damaged, has them; 0: none is known
+	above   uint64 // from this record on the segment behind it has them, and what stands here is void; 0: not known
 }
 
 // records returns where the records begin. Behind a damaged head they are found
@@ -136,6 +136,7 @@ func chain(dir string, store wire.StoreID, ordinals []uint64, newest uint64, val
 		e.missing = errors.Is(e.headErr, os.ErrNotExist)
 		out = append(out, e)
 		if above = 0; e.headErr == nil {
+			above = e.head.first // a file that lost bytes is shorter than the length that this head gives it
 			newest, valid = e.head.prev, e.head.prevLength
 			continue
 		}

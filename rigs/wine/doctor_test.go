@@ -10,6 +10,7 @@ import (
 // their services' configuration.
 func TestDoctors(t *testing.T) {
 	m := boot(t)
+	m.fresh()
 	address := freeAddress(t)
 	m.collector("service", "install", "--listen", address, "--http", "off")
 	t.Cleanup(func() { m.try(programs+`\collector.exe`, "service", "uninstall", "--purge") })

@@ -123,6 +123,13 @@ func makeMachine() (err error) {
 	return build(unix(the.dir, programs), "v1", "./cmd/agent", "./cmd/collector")
 }
 
+// fresh takes away what services of an earlier test have left: a machine on which
+// Fieldpost has never been.
+func (m *machine) fresh() {
+	m.t.Helper()
+	must(m.t, os.RemoveAll(m.unix(`C:\ProgramData\Fieldpost`)))
+}
+
 // build builds programs of this repository for Windows into a folder.
 func build(dir, version string, packages ...string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -44,6 +44,7 @@ func (m *machine) msiexec(args ...string) (string, error) {
 func TestInstaller(t *testing.T) {
 	needs(t, "wixl", "msibuild", "osslsigncode")
 	m := boot(t)
+	m.fresh()
 	const v1, v2 = "v0.1.0", "v0.2.0"
 	m.installers(v1, "", "")
 	address := freeAddress(t)

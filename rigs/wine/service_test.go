@@ -52,6 +52,7 @@ func freeAddress(t *testing.T) string {
 // TestServices is the life of an agent and a collector as services of Windows.
 func TestServices(t *testing.T) {
 	m := boot(t)
+	m.fresh()
 	address := freeAddress(t)
 	m.collector("service", "install", "--listen", address, "--http", "off")
 	t.Cleanup(func() { m.try(programs+`\collector.exe`, "service", "uninstall") })
