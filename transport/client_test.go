@@ -236,12 +236,12 @@ func TestGoodbyeToADeadCollector(t *testing.T) {
 		hang := make(chan struct{})
 		t.Cleanup(func() { close(hang) })
 		src := newSource("default", 100_000, 30)
-		r := start(t, testConfig(c.dial), src)
 		c.arrived = func(typ wire.Type, _ []byte) {
 			if typ == wire.TypeData {
 				<-hang
 			}
 		}
+		r := start(t, testConfig(c.dial), src)
 		r.until("connected", time.Second, r.in(Connected))
 		if d := r.finish(); d > farewell+lastWords {
 			t.Errorf("took %s", d)

@@ -58,6 +58,7 @@ func (r *rig) finish() time.Duration {
 		r.t.Errorf("Run: %v", err)
 	}
 	r.done <- nil
+	synctest.Wait() // the collector has read what it was told at the end
 	if s := r.Status().State; s != Stopped {
 		r.t.Errorf("state %s after Run", s)
 	}
@@ -68,6 +69,7 @@ func (r *rig) finish() time.Duration {
 func (r *rig) until(what string, limit time.Duration, cond func() bool) time.Duration {
 	r.t.Helper()
 	began := time.Now()
+	synctest.Wait() // what the collector's goroutines are at may be read from here on
 	for !cond() {
 		if time.Since(began) > limit {
 			r.t.Fatalf("%s: not within %s; status %+v", what, limit, r.Status())
