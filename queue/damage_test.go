@@ -306,3 +306,35 @@ func TestACopyStandsInForADamagedFile(t *testing.T) {
 		t.Errorf("%d numbers, want %d as they were", len(got), last)
 	}
 }
+
+// The disk cannot read the head of a segment that is to be deleted, for a while: that
+// is no damage, and the file goes with the next ones.
+func TestDamageIsNotWhatCannotBeReadNow(t *testing.T) {
+	l := openLane(t)
+	l.welcome(storeA, wire.Match{})
+	rotate := func() {
+		must(t, l.do(context.Background(), func(c *change) (bool, error) { return true, l.rotate(c) }))
+	}
+	l.put(1, 3)
+	rotate()
+	l.put(4, 6)
+	first := filepath.Join(l.cfg.Dir, l.files()[0])
+	away := filepath.Join(t.TempDir(), "away")
+	must(t, os.Rename(first, away))
+	must(t, os.Mkdir(first, 0o700)) // it opens, and each read of it fails
+	l.ack(5)
+	rotate()
+	l.waitFor("the first try", func(Stats) bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.staying) == 1
+	})
+	must(t, os.Remove(first))
+	must(t, os.Rename(away, first))
+	l.ack(6)
+	rotate()
+	l.waitFor("deletion", func(Stats) bool { return len(l.files()) == 1 })
+	if st := l.Stats(); st.Quarantined > 0 {
+		t.Errorf("%d files are in quarantine", st.Quarantined)
+	}
+}

@@ -103,6 +103,7 @@ type Queue struct {
 	pending      mark // an ack that is not committed
 	ackAt        time.Time
 	ackMoved     chan struct{} // closed when pending moves; nil if nobody asks
+	staying      []segment     // not needed any more, and could not be deleted
 	refusals     int
 	stopped      bool // by refusals
 	welcomed     bool

@@ -177,7 +177,8 @@ func (q *Queue) weigh(s segment, size int64) {
 }
 
 // unlink deletes segments that a synced change has made useless. One whose dead
-// letters cannot be kept elsewhere stays; the next Open sees it again.
+// letters cannot be kept elsewhere stays; the next Open sees it again. One that cannot
+// be deleted now is tried again with the next ones, and by the next Open.
 func (q *Queue) unlink(gone []segment) {
 	if len(gone) == 0 {
 		return
@@ -197,6 +198,10 @@ func (q *Queue) unlink(gone []segment) {
 	for _, s := range gone {
 		q.weigh(s, 0)
 	}
+	q.mu.Lock()
+	gone = append(gone, q.staying...)
+	q.staying = nil
+	q.mu.Unlock()
 	remove := func() {
 		for _, s := range gone {
 			err := q.removable(s)
@@ -204,7 +209,10 @@ func (q *Queue) unlink(gone []segment) {
 				err = durable.RemoveFile(q.files.path(s))
 			}
 			if err != nil && !isNotExist(err) {
-				q.log.Warn("a segment that is not needed any more stays", "segment", s.name(), "error", err)
+				q.log.Warn("a segment that is not needed any more stays for now", "segment", s.name(), "error", err)
+				q.mu.Lock()
+				q.staying = append(q.staying, s)
+				q.mu.Unlock()
 			}
 		}
 	}
@@ -216,13 +224,14 @@ func (q *Queue) unlink(gone []segment) {
 }
 
 // removable returns an error unless a segment's file is what its name says: another
-// may be needed. Of one that cannot be told a copy is kept.
+// may be needed. Of one whose bytes do not tell, a copy is kept; one that the disk does
+// not read now is not judged.
 func (q *Queue) removable(s segment) error {
 	h, err := headOf(q.files.path(s))
 	switch {
 	case isNotExist(err):
 		return nil
-	case isDamage(err):
+	case isDamage(err) && !isUnreadable(err):
 		return keepCopy(q.cfg.Dir, s.name())
 	case err != nil:
 		return err
