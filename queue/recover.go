@@ -194,10 +194,17 @@ func (r *recovery) path(ordinal uint64) string {
 // ones still have.
 func (r *recovery) run(ctx context.Context) error {
 	r.change = &change{state: state{oldest: 1, next: 1, commit: 1}}
+	var patience time.Time // until when what cannot be read is tried again
 	for len(r.segs) > 0 {
 		seg := r.segs[len(r.segs)-1]
 		err := r.adopt(seg, false)
-		for try := 1; isUnreadable(err) && try < salvageTries; try++ {
+		for isUnreadable(err) {
+			if patience.IsZero() {
+				patience = time.Now().Add(openPatience)
+			}
+			if time.Now().After(patience) {
+				break
+			}
 			select {
 			case <-time.After(tryPause):
 				err = r.adopt(seg, false)

@@ -25,11 +25,15 @@ type extent struct {
 }
 
 // salvageTries is how often a file may fail to be read by the system before it is
-// searched, and before what is not found then counts as lost. An opening pauses
-// between them.
+// searched, and before what is not found then counts as lost.
+const salvageTries = 5
+
+// An opening tries files that the system cannot read again after tryPause, for
+// openPatience in all: longer than a disk's controller needs for a reset, and an agent
+// on a disk with a bad sector still starts within five seconds.
 const (
-	salvageTries = 5
 	tryPause     = 200 * time.Millisecond
+	openPatience = 3 * time.Second
 )
 
 // straightFor is how long the segment files' names, once compared with their
