@@ -110,6 +110,18 @@ func TestFailedIO(t *testing.T) {
 	run(t, site, list)
 }
 
+// A disk that answers no reads for a second and a half is not damaged: whatever was to
+// be read then, a lane to be opened or a segment to be deleted, nothing goes to quarantine.
+func TestADiskThatDoesNotReadForAWhile(t *testing.T) {
+	site := site(t)
+	drains := regexp.MustCompile(`^agent, (reopening|recovering|storing again|draining late): read .*seg: EIO for a while$`)
+	list := slices.DeleteFunc(dry(t, site).Plans(6), func(p Plan) bool { return !drains.MatchString(p.String()) })
+	for i := range list {
+		list[i].For = 1500 * time.Millisecond
+	}
+	run(t, site, list)
+}
+
 // run runs lives, several at a time, and counts.
 func run(t *testing.T, site string, list []Plan) (bad int) {
 	t.Helper()

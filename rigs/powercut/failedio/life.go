@@ -74,6 +74,9 @@ func Run(site string, plan *Plan, seed uint64) (_ Result, err error) {
 	if l.rng.IntN(8) == 0 {
 		l.last = 1500 * time.Millisecond
 	}
+	if plan != nil && plan.For > 0 {
+		l.last = plan.For
+	}
 	if l.at, err = os.MkdirTemp(site, "life-"); err != nil {
 		return l.result, err
 	}

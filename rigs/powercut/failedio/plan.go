@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -73,9 +74,10 @@ func (t Target) String() string {
 // Mode is how an operation fails.
 type Mode struct {
 	Errno   syscall.Errno
-	Lasting bool // with all later ones of its kind, until the fault is lifted
-	All     bool // of every kind: the disk is gone for a while
-	Done    bool // it is done, and answered with the error all the same
+	Lasting bool          // with all later ones of its kind, until the fault is lifted
+	For     time.Duration // that a lasting one lasts; 0: 0.3 s, in every eighth life 1.5 s
+	All     bool          // of every kind: the disk is gone for a while
+	Done    bool          // it is done, and answered with the error all the same
 }
 
 // String returns the mode in words.
