@@ -35,7 +35,7 @@ type file struct {
 	size    int64
 	time    time.Time // of its last change, as the last look saw it
 	off     int64     // of the next byte to be read
-	head    []byte    // the file's first bytes, up to off
+	head    []byte    // the file's first bytes, up to off; nil if nothing was read, or it was not there
 	tail    []byte    // the bytes right before off
 	settled bool      // the source knows how its last chunk stands
 
@@ -67,6 +67,11 @@ func (f *file) mark() mark {
 // content returns by what the file is known in a copy that is made now: a mark, and
 // the position that it is of. Nothing is known of one that is neither read nor open.
 func (f *file) content() (m mark, at int64, known bool) {
+	if f.off > 0 && f.head == nil { // it was not there to be read: what the lanes know of it
+		at, note := f.src.Position()
+		m, err := parseNote(note)
+		return m, at, err == nil
+	}
 	if f.off > 0 {
 		return f.mark(), f.off, true
 	}
@@ -79,14 +84,22 @@ func (f *file) content() (m mark, at int64, known bool) {
 	return mark{f.id, sampleOf(head), sampleOf(tail)}, f.size, n == len(head) && k == len(tail)
 }
 
-// headOf returns the sample of the file's first bytes, of which a copy has size.
-func (f *file) headOf(size int64) sample {
-	if f.off > 0 {
-		return sampleOf(f.head[:min(int64(len(f.head)), size)])
+// headOf returns the sample of the file's first bytes, of which a copy has size; false
+// if only the sample of more of them is known.
+func (f *file) headOf(size int64) (head sample, known bool) {
+	switch {
+	case f.head != nil:
+		return sampleOf(f.head[:min(int64(len(f.head)), size)]), true
+	case f.off > 0:
+		_, note := f.src.Position()
+		m, err := parseNote(note)
+		return m.head, err == nil && int64(m.head.n) <= size
+	case f.h == nil:
+		return head, false
 	}
-	head := make([]byte, min(size, sampleSize))
-	n, _ := f.h.ReadAt(head, 0)
-	return sampleOf(head[:n])
+	b := make([]byte, min(size, sampleSize))
+	n, _ := f.h.ReadAt(b, 0)
+	return sampleOf(b[:n]), true
 }
 
 // reader returns what the file is read by.
@@ -134,25 +147,28 @@ func (f *file) open() error {
 	return nil
 }
 
-// load reads the samples of a position, and checks them against the note.
+// load reads the samples of a position, and checks them against the note. Of a file
+// that is another, or has lost them, none are known then.
 func (f *file) load(r io.ReaderAt) error {
+	f.head, f.tail = nil, nil
 	_, note := f.src.Position()
 	m, err := parseNote(note)
 	if err != nil {
 		return err
 	}
-	f.head, f.tail = make([]byte, m.head.n), make([]byte, m.tail.n)
+	head, tail := make([]byte, m.head.n), make([]byte, m.tail.n)
 	for _, x := range []struct {
 		b    []byte
 		from int64
 		want sample
-	}{{f.head, 0, m.head}, {f.tail, f.off - int64(m.tail.n), m.tail}} {
+	}{{head, 0, m.head}, {tail, f.off - int64(m.tail.n), m.tail}} {
 		if n, err := r.ReadAt(x.b, x.from); n < len(x.b) && !errors.Is(err, io.EOF) {
 			return err
 		} else if n < len(x.b) || sampleOf(x.b) != x.want {
 			return errTruncated
 		}
 	}
+	f.head, f.tail = head, tail
 	return nil
 }
 

@@ -236,8 +236,8 @@ func (t *Tail) outread(ctx context.Context, f *file, seen *found) bool {
 		n.packed = true
 		n.zip, n.size, err = unzip(h)
 	}
-	if m.tail = sampleOf(nil); err == nil && f.off == at && len(f.head) == m.head.n {
-		m.head = f.headOf(n.size) // of a small file it may be more than the copy has
+	if m.tail = sampleOf(nil); err == nil && f.off == at && f.head != nil {
+		m.head, _ = f.headOf(n.size) // of a small file it may be more than the copy has
 	}
 	if err != nil || id != e.id || n.size >= at || n.size < int64(m.head.n) || !m.fits(n.reader(), 0, n.size) {
 		h.Close()
@@ -397,15 +397,17 @@ func (t *Tail) isCopy(e *entry) bool {
 		read := at
 		left := f.truncated || !f.lost.IsZero()                           // its content is elsewhere
 		if e.size < at && (left || time.Since(e.time) < 10*time.Second) { // it is being made, perhaps, or shorter than what was read
-			m.head, m.tail, at = f.headOf(e.size), sampleOf(nil), 0
+			if head, known := f.headOf(e.size); known {
+				m.head, m.tail, at = head, sampleOf(nil), 0
+			}
 		}
 		ok := m.fits(h, at, e.size)
 		if !ok && compressed(h) {
 			if zip, size, err := unzip(h); err != nil {
 				ok = time.Since(e.time) < 10*time.Second // it is being made, perhaps
 			} else {
-				if left && size < read {
-					m.head, m.tail, read = f.headOf(size), sampleOf(nil), 0
+				if head, known := f.headOf(size); known && left && size < read {
+					m.head, m.tail, read = head, sampleOf(nil), 0
 				}
 				ok = m.fits(zip, read, size)
 			}

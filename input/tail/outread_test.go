@@ -3,7 +3,9 @@ package tail
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -27,11 +29,7 @@ func TestACopyThatIsShorterThanWhatWasRead(t *testing.T) {
 			name := "a.log." + string(rune('1'+i))
 			if zipped {
 				name += ".gz"
-				var z bytes.Buffer
-				w := gzip.NewWriter(&z)
-				w.Write(b)
-				w.Close()
-				b = z.Bytes()
+				b = pack(b)
 			}
 			if i == 1 { // the first copy is one as it should be
 				line := string(rune('a' + i))
@@ -59,4 +57,63 @@ func TestACopyThatIsShorterThanWhatWasRead(t *testing.T) {
 		r.stop()
 		r.l.got, r.l.at = nil, map[string][]byte{}
 	}
+}
+
+// More than the copy has was read when the agent was stopped: what is left of the file
+// at the next start, the new content, must not hide that the copy is one.
+func TestAShorterCopyIsKnownAfterARestart(t *testing.T) {
+	for _, zipped := range []bool{false, true} {
+		r := newRig(t)
+		long := strings.Repeat("x", 100)
+		var want []string
+		write := func(lines ...string) {
+			r.write("a.log", strings.Join(lines, "\n")+"\n")
+			want = append(want, lines...)
+		}
+		rotate := func(b []byte) {
+			name := fmt.Sprintf("a.log.%d", len(want))
+			if zipped {
+				name, b = name+".gz", pack(b)
+			}
+			r.must(os.WriteFile(r.path(name), b, 0o600))
+			r.must(os.Truncate(r.path("a.log"), 0))
+		}
+		read := func() []byte {
+			b, err := os.ReadFile(r.path("a.log"))
+			r.must(err)
+			return b
+		}
+		write("first")
+		r.start()
+		r.want(want...)
+		r.stop()
+		rotate(read())
+		write("second")
+		r.start() // the first one is known by its copy now
+		for i := range 30 {
+			write(fmt.Sprint(i, long))
+		}
+		r.want(want...)
+		b := read()
+		write("behind the copy")
+		r.want(want...)
+		r.stop()
+		rotate(b)
+		write("new")
+		r.start()
+		r.want(want...)
+		for i := range 30 {
+			write(fmt.Sprint("new", i, long))
+		}
+		r.want(want...)
+		r.stop()
+	}
+}
+
+func pack(b []byte) []byte {
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	w.Write(b)
+	w.Close()
+	return z.Bytes()
 }

@@ -9,9 +9,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -24,9 +26,11 @@ type logs struct {
 	dir     string
 	reopens bool // when another file, or none, has the name
 
-	stop    chan struct{}
-	all     sync.WaitGroup
-	written map[string]int // lines, by name; good after end
+	stop chan struct{}
+	all  sync.WaitGroup
+
+	mu      sync.Mutex
+	written map[string]int // lines, by name
 }
 
 var logNames = []string{"a.log", "b.log", "c.log"}
@@ -78,13 +82,22 @@ func (l *logs) write() {
 				open[name] = f
 			}
 			var lines []byte
+			l.mu.Lock()
 			for range 1 + i*3 {
 				l.written[name]++
 				lines = fmt.Appendf(lines, "%s %d %s\n", name, l.written[name], strings.Repeat("x", l.written[name]%100))
 			}
+			l.mu.Unlock()
 			f.Write(lines)
 		}
 	}
+}
+
+// count returns how many lines were written up to now, by name.
+func (l *logs) count() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.written)
 }
 
 // onDisk returns the lines that the files have now, all rotations of them.
@@ -206,7 +219,7 @@ inputs: [{file: {paths: ["%s"], topic: "log/{file}"}}]
 				}
 				s.startAgent()
 				if !c.reopens { // the documented bound: not twice before it has looked
-					time.Sleep(2500 * time.Millisecond)
+					s.readPast(l.count())
 				}
 			}
 			time.Sleep(100 * time.Millisecond)
@@ -214,6 +227,29 @@ inputs: [{file: {paths: ["%s"], topic: "log/{file}"}}]
 			s.judgeLines(l)
 			t.Logf("%d kills, %v lines", kills, l.written)
 		})
+	}
+}
+
+// readPast waits until of each file a line is stored that was written after so many.
+func (s *site) readPast(count map[string]int) {
+	s.t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) { // an export takes a while itself
+		behind := maps.Clone(count)
+		for _, list := range s.storedLines() {
+			for _, line := range list {
+				name, rest, _ := strings.Cut(line, " ")
+				number, _, _ := strings.Cut(rest, " ")
+				if n, err := strconv.Atoi(number); err == nil && n > count[name] {
+					delete(behind, name)
+				}
+			}
+		}
+		if len(behind) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			s.t.Fatalf("within a minute no line was stored that was written after the first of %v", behind)
+		}
 	}
 }
 
