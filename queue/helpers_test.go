@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/fieldpost/fieldpost/internal/durable"
+	"github.com/fieldpost/fieldpost/internal/leak"
 	"github.com/fieldpost/fieldpost/transport"
 	"github.com/fieldpost/fieldpost/wire"
 )
@@ -23,7 +22,7 @@ func TestMain(m *testing.M) {
 		child()
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	leak.Main(m)
 }
 
 // lane is a queue under test and what is needed to open it again.

@@ -8,12 +8,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/fieldpost/fieldpost/internal/leak"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // rig is a client that runs against a collector, in a synctest bubble.
 type rig struct {

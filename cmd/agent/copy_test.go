@@ -13,13 +13,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/fieldpost/fieldpost/agent"
+	"github.com/fieldpost/fieldpost/internal/leak"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // sink is an agent that keeps what it accepts and fails as it is told to.
 type sink struct {

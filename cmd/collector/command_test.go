@@ -17,10 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/fieldpost/fieldpost/collector/journal"
 	"github.com/fieldpost/fieldpost/internal/daemon"
+	"github.com/fieldpost/fieldpost/internal/leak"
 )
 
 // bin is the folder with the two commands, built once.
@@ -38,7 +37,7 @@ func TestMain(m *testing.M) {
 		}
 		code := m.Run()
 		http.DefaultClient.CloseIdleConnections()
-		if err := goleak.Find(); code == 0 && err != nil {
+		if err := leak.Find(); code == 0 && err != nil {
 			println(err.Error())
 			return 1
 		}

@@ -18,16 +18,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/fieldpost/fieldpost/collector"
 	"github.com/fieldpost/fieldpost/collector/storetest"
 	"github.com/fieldpost/fieldpost/internal/durable"
+	"github.com/fieldpost/fieldpost/internal/leak"
 	"github.com/fieldpost/fieldpost/internal/pki"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func registry(t testing.TB, o Options) *Registry {
 	t.Helper()

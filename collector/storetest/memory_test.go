@@ -3,13 +3,12 @@ package storetest_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/fieldpost/fieldpost/collector"
 	"github.com/fieldpost/fieldpost/collector/storetest"
+	"github.com/fieldpost/fieldpost/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func TestMemory(t *testing.T) {
 	storetest.Run(t, storetest.Hooks{

@@ -10,10 +10,10 @@ import (
 	"testing/iotest"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/fieldpost/fieldpost/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // read returns all lines, "!" for one that was passed over.
 func read(t testing.TB, r *Reader) []string {

@@ -10,13 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/fieldpost/fieldpost/internal/lanes"
+	"github.com/fieldpost/fieldpost/internal/leak"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 var update = flag.Bool("update", false, "write the golden files anew")
 

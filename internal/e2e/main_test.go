@@ -12,7 +12,7 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/fieldpost/fieldpost/internal/leak"
 )
 
 var (
@@ -54,7 +54,7 @@ func TestMain(m *testing.M) {
 		defer os.RemoveAll(dir)
 		buildDir = dir
 		code := m.Run()
-		if err := goleak.Find(); err != nil && code == 0 {
+		if err := leak.Find(); err != nil && code == 0 {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

@@ -14,10 +14,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/fieldpost/fieldpost/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // pair returns the two ends of a connection over line.
 func pair(t *testing.T, n *Network, line *Line) (dialled, accepted net.Conn) {

@@ -14,8 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/fieldpost/fieldpost/internal/leak"
 	"github.com/fieldpost/fieldpost/queue"
 )
 
@@ -31,7 +30,7 @@ func TestMain(m *testing.M) {
 		rival()
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	leak.Main(m)
 }
 
 // memory is a folder in memory where there is one: an injury is the same there,

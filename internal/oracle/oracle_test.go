@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/fieldpost/fieldpost/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func msg(producer, body string) Message {
 	return Message{Agent: "pump", Lane: "default", Producer: producer, Topic: "t", Body: []byte(body)}
