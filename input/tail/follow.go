@@ -96,7 +96,7 @@ func (t *Tail) remember(seen *found, fresh map[int]bool) {
 // timeOf returns when a file was last changed. What has the identity of one that was
 // truncated is another file.
 func (t *Tail) timeOf(f *file, seen *found) time.Time {
-	if i, ok := seen.byID[f.id]; ok && f.lost.IsZero() && !f.truncated {
+	if i, ok := seen.byID[f.id]; ok && (f.busy.Load() || f.lost.IsZero() && !f.truncated) {
 		return seen.list[i].time
 	}
 	return f.time
@@ -189,6 +189,9 @@ func (t *Tail) search(ctx context.Context, f *file, seen *found) {
 	}
 	if at, _ := f.src.Position(); at == 0 || time.Since(f.lost) >= t.cfg.search || len(seen.siblings(f.first)) == 0 {
 		t.giveUp(ctx, f)
+		if f.done {
+			t.sinceLast(f.first, seen)
+		}
 	}
 }
 
@@ -350,6 +353,24 @@ func (t *Tail) between(f *file, e *entry, seen *found) {
 	t.chain(f.first, seen)
 }
 
+// sinceLast takes up the files that had a name after the youngest that is known of
+// those which had it before.
+func (t *Tail) sinceLast(path string, seen *found) {
+	var last *file
+	for _, f := range t.files {
+		has := slices.ContainsFunc(seen.at(path), func(e entry) bool { return e.id == f.id })
+		if f.first != path || has || !f.busy.Load() && (f.truncated || !f.lost.IsZero()) {
+			continue
+		}
+		if last == nil || !t.timeOf(f, seen).Before(t.timeOf(last, seen)) {
+			last = f
+		}
+	}
+	if last != nil {
+		t.between(last, &entry{id: last.id, time: t.timeOf(last, seen)}, seen)
+	}
+}
+
 // chain says of the files that have had one name which is read after which: the
 // oldest first, the one that has the name now last.
 func (t *Tail) chain(path string, seen *found) {
@@ -437,24 +458,19 @@ func (t *Tail) begin(ctx context.Context, e *entry, seen *found, fromEnd bool) {
 		h.Close()
 		return
 	}
-	var after *file // the youngest of those that had the name
+	sought := false // one that had the name, and is to be found before it is known which files came after it
 	for _, f := range t.files {
-		if f.first != e.path {
-			continue
-		}
-		if f.busy.Load() {
+		if f.first == e.path && f.busy.Load() {
 			h.Close()
 			return // it cannot be compared now; the next look will
 		}
-		if f.lost.IsZero() && !f.truncated && (after == nil || !t.timeOf(f, seen).Before(t.timeOf(after, seen))) {
-			after = f
-		}
+		sought = sought || f.first == e.path && (f.truncated || !f.lost.IsZero())
 	}
 	f := t.add(t.feed.Source(sourceName(newID(), e.path)), e, e.rule)
 	f.h = h // from now on it may be renamed, compressed and deleted: this still reads it
 	t.chain(e.path, seen)
-	if after != nil {
-		t.between(after, &entry{id: after.id, time: t.timeOf(after, seen)}, seen)
+	if !sought {
+		t.sinceLast(e.path, seen)
 	}
 	if fromEnd {
 		if err := f.toEnd(ctx); err != nil {

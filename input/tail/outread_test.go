@@ -117,3 +117,47 @@ func pack(b []byte) []byte {
 	w.Close()
 	return z.Bytes()
 }
+
+// A copy is left when it was read and then compressed, out of sight. It is not read
+// again while the file that had the name after it is looked for.
+func TestACopyThatWasReadAndCompressed(t *testing.T) {
+	r := newRig(t)
+	var want []string
+	write := func(line string) {
+		r.write("a.log", line+"\n")
+		r.want(append(want, line)...)
+		want = append(want, line)
+	}
+	copied := func(name string) {
+		b, err := os.ReadFile(r.path("a.log"))
+		r.must(err)
+		r.must(os.WriteFile(r.path(name), b, 0o600))
+		r.must(os.Truncate(r.path("a.log"), 0))
+	}
+	r.start()
+	write("1")
+	copied("a.log.1")
+	write("22")
+	copied("a.log.2")
+	write("333")
+	followed := r.tail.Status().Count
+	b, err := os.ReadFile(r.path("a.log.2"))
+	r.must(err)
+	info, err := os.Stat(r.path("a.log.2"))
+	r.must(err)
+	r.must(os.WriteFile(r.path("a.log.2.gz"), pack(b), 0o600))
+	r.must(os.Chtimes(r.path("a.log.2.gz"), info.ModTime(), info.ModTime())) // as gzip does
+	r.must(os.Remove(r.path("a.log.2")))
+	for end := time.Now().Add(10 * time.Second); r.tail.Status().Count >= followed; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the copy that is gone is still followed: %+v", r.tail.Status())
+		}
+	}
+	copied("a.log.3")
+	write("4444")
+	write("55555")
+	r.stop()
+	r.start()
+	write("666666")
+	r.stop()
+}

@@ -272,7 +272,7 @@ func (s *site) judgeLines(l *logs) {
 		}
 		return list
 	}
-	for end := time.Now().Add(15 * time.Second); len(missing()) > 0; time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); len(missing()) > 0; time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(end) {
 			list := missing()
 			out, _, _ := output(s.env, s.b.agent, "status", "--dir", s.agentDir)
