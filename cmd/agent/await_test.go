@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/fieldpost/fieldpost/agent"
 	"github.com/fieldpost/fieldpost/internal/daemon"
@@ -19,12 +18,13 @@ import (
 func TestADaemonWaitsForItsEnrolment(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "agent")
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan result, 1)
-	go func() { ended <- commandCtx(ctx, strings.NewReader(""), "run", "--stay", "--dir", dir) }()
+	waits, ended := make(chan struct{}), make(chan result, 1)
+	stderr := &cue{text: "it waits", then: func() { close(waits) }}
+	go func() { ended <- commandCued(ctx, strings.NewReader(""), stderr, "run", "--stay", "--dir", dir) }()
 	select {
 	case got := <-ended:
 		t.Fatalf("it did not wait: %+v", got)
-	case <-time.After(100 * time.Millisecond):
+	case <-waits:
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("it has made its folder, and so its id: %v", err)

@@ -60,10 +60,10 @@ func TestAFolderThatCannotBeUsedIsAwaited(t *testing.T) {
 	if err := os.Chmod(dir, 0); err != nil {
 		t.Fatal(err)
 	}
-	back := time.AfterFunc(500*time.Millisecond, func() { os.Chmod(dir, 0o700) })
-	defer func() { back.Stop(); os.Chmod(dir, 0o700) }()
-	stop := runDaemon(t, dir, strings.NewReader(""), "--stay", "--log-level", "info")
-	for _, err := os.Lstat(filepath.Join(dir, "control")); err != nil; _, err = os.Lstat(filepath.Join(dir, "control")) {
+	defer os.Chmod(dir, 0o700)
+	told := &cue{text: "the folder cannot be written", then: func() { os.Chmod(dir, 0o700) }}
+	stop := runCued(t, dir, strings.NewReader(""), told, "--stay", "--log-level", "info")
+	for !answers(t.Context(), dir) { // its socket is there before it listens
 		time.Sleep(5 * time.Millisecond)
 	}
 	if st := folderStatus(t, dir); st.Lanes[0].Accepted != 1 {

@@ -36,9 +36,29 @@ func command(t *testing.T, stdin string, args ...string) result {
 }
 
 func commandCtx(ctx context.Context, stdin io.Reader, args ...string) result {
-	var out, stderr bytes.Buffer
-	code := daemon.Run(ctx, root(), args, stdin, &out, &stderr)
-	return result{code, out.String(), stderr.String()}
+	return commandCued(ctx, stdin, &cue{}, args...)
+}
+
+func commandCued(ctx context.Context, stdin io.Reader, stderr *cue, args ...string) result {
+	var out bytes.Buffer
+	code := daemon.Run(ctx, root(), args, stdin, &out, stderr)
+	return result{code, out.String(), stderr.said.String()}
+}
+
+// cue is a command's stderr. As soon as text was written to it, then is called, once.
+type cue struct {
+	said bytes.Buffer
+	text string
+	then func()
+}
+
+func (c *cue) Write(p []byte) (int, error) {
+	c.said.Write(p)
+	if c.then != nil && strings.Contains(c.said.String(), c.text) {
+		c.then()
+		c.then = nil
+	}
+	return len(p), nil
 }
 
 func folderStatus(t *testing.T, dir string) agent.Status {
@@ -176,10 +196,15 @@ func TestOutcomes(t *testing.T) {
 // ended. It returns once the daemon answers.
 func runDaemon(t *testing.T, dir string, stdin io.Reader, args ...string) (stop func() result) {
 	t.Helper()
+	return runCued(t, dir, stdin, &cue{}, args...)
+}
+
+func runCued(t *testing.T, dir string, stdin io.Reader, stderr *cue, args ...string) (stop func() result) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan result, 1)
 	go func() {
-		ended <- commandCtx(ctx, stdin, append([]string{"run", "--dir", dir, "--insecure-plaintext", "--collector", nobody, "--log-level", "error"}, args...)...)
+		ended <- commandCued(ctx, stdin, stderr, append([]string{"run", "--dir", dir, "--insecure-plaintext", "--collector", nobody, "--log-level", "error"}, args...)...)
 	}()
 	var r *result
 	stop = func() result {
