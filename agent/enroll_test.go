@@ -91,7 +91,7 @@ func authority(t *testing.T) *pki.Authority {
 }
 
 func (d *door) serve(conn *tls.Conn) {
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
 	typ, p, _, err := wire.ReadFrame(conn, nil, wire.MaxFrame)
 	if err != nil || typ != wire.TypeEnroll {
 		return

@@ -70,7 +70,7 @@ func TestDescriptorsAreKeptBack(t *testing.T) {
 		conns = append(conns, conn)
 	}
 	closed := 0
-	for deadline := time.Now().Add(5 * time.Second); closed < 50 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); closed < 50 && time.Now().Before(deadline); {
 		closed = 0
 		for _, conn := range conns {
 			conn.SetReadDeadline(time.Now().Add(time.Millisecond))

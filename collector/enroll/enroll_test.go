@@ -163,7 +163,7 @@ func (s *server) talk(t *testing.T, r *Registry, m *machine, protocol string, fr
 		return 0, nil, nil, err
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
 	if _, err := conn.Write(frames); err != nil {
 		return 0, nil, conn, err
 	}
@@ -352,7 +352,7 @@ func TestStrangers(t *testing.T) {
 			c.NextProtos = []string{protocol}
 		}
 		if conn, err := tls.Dial("tcp", s.addr, c); err == nil {
-			conn.SetDeadline(time.Now().Add(5 * time.Second))
+			conn.SetDeadline(time.Now().Add(20 * time.Second))
 			if _, err := io.ReadAll(conn); err == nil {
 				t.Errorf("a client that speaks %q was let in", protocol)
 			}
@@ -439,7 +439,7 @@ func TestRevoke(t *testing.T) {
 	if err := cmd.Revoke(t.Context(), "pump-7"); err != nil {
 		t.Fatal(err)
 	}
-	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	conn.SetDeadline(time.Now().Add(5 * time.Second)) // as is promised
 	for {
 		typ, p, _, err := wire.ReadFrame(conn, nil, wire.MaxFrame)
 		if err != nil {

@@ -87,7 +87,7 @@ func serve(t *testing.T, handle func(net.Conn)) string {
 func over(c *tls.Config, handle func(net.Conn)) func(net.Conn) {
 	return func(raw net.Conn) {
 		conn := tls.Server(raw, c)
-		conn.SetDeadline(time.Now().Add(5 * time.Second))
+		conn.SetDeadline(time.Now().Add(20 * time.Second))
 		if conn.Handshake() == nil {
 			handle(conn)
 			return

@@ -200,7 +200,7 @@ type status struct {
 }
 
 func (s *site) liveStatus() (st status, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	err = control.Call(ctx, s.agentDir, "GET", "/status", nil, &st)
 	return st, err

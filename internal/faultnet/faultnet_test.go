@@ -50,7 +50,7 @@ func inBubble(t *testing.T, f func(t *testing.T, line *Line, agent, collector ne
 
 func send(t *testing.T, c net.Conn, s string) {
 	t.Helper()
-	c.SetWriteDeadline(time.Now().Add(time.Second))
+	c.SetWriteDeadline(time.Now().Add(20 * time.Second))
 	if _, err := c.Write([]byte(s)); err != nil {
 		t.Fatalf("write %q: %v", s, err)
 	}
@@ -58,7 +58,7 @@ func send(t *testing.T, c net.Conn, s string) {
 
 func receive(t *testing.T, c net.Conn, want string) {
 	t.Helper()
-	c.SetReadDeadline(time.Now().Add(time.Second))
+	c.SetReadDeadline(time.Now().Add(20 * time.Second))
 	b := make([]byte, len(want))
 	if _, err := io.ReadFull(c, b); err != nil || string(b) != want {
 		t.Fatalf("read %q, %v; want %q", b, err, want)
@@ -68,7 +68,7 @@ func receive(t *testing.T, c net.Conn, want string) {
 // receiveErr wants c's next read to fail with an error that is want.
 func receiveErr(t *testing.T, c net.Conn, want error) {
 	t.Helper()
-	c.SetReadDeadline(time.Now().Add(time.Second))
+	c.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if n, err := c.Read(make([]byte, 100)); n != 0 || !errors.Is(err, want) {
 		t.Fatalf("read %d bytes, %v; want %v", n, err, want)
 	}
