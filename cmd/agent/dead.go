@@ -103,9 +103,7 @@ RFC 3339.`,
 
 func printLetters(w io.Writer, list []letter, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(list)
+		return daemon.PrintJSON(w, list)
 	}
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "no dead letters")

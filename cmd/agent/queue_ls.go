@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -69,9 +68,7 @@ it, 78 if there is no such lane.`,
 				return err
 			}
 			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				return errors.Join(e.Encode(list), err, list.damage())
+				return errors.Join(daemon.PrintJSON(cmd.OutOrStdout(), list), err, list.damage())
 			}
 			return errors.Join(printContents(cmd.OutOrStdout(), list, files), err, list.damage())
 		},

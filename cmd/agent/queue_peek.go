@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -96,9 +95,7 @@ const maxPeek = 1000
 
 func printHeld(w io.Writer, list []held, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(list)
+		return daemon.PrintJSON(w, list)
 	}
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "nothing is held there")

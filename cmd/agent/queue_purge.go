@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -153,9 +152,7 @@ func purge(ctx context.Context, c config.Agent, r purgeRequest) (agent.Purged, e
 func printPurged(w io.Writer, r purgeRequest, p agent.Purged, asJSON bool) error {
 	if asJSON {
 		p.Streams = append([]agent.PurgedStream{}, p.Streams...) // a list, also if it is empty
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(struct {
+		return daemon.PrintJSON(w, struct {
 			Lane string `json:"lane"`
 			Done bool   `json:"done"`
 			agent.Purged

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -119,9 +118,7 @@ func printSettled(w io.Writer, list []agent.Settled, asJSON bool) error {
 		if list == nil {
 			list = []agent.Settled{}
 		}
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(list)
+		return daemon.PrintJSON(w, list)
 	}
 	var b strings.Builder
 	for _, s := range list {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -63,9 +62,7 @@ cannot be opened now, because the disk is full.`,
 			case err != nil:
 				return refused(err)
 			case asJSON:
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(done)
+				return daemon.PrintJSON(cmd.OutOrStdout(), done)
 			}
 			return done.print(cmd.OutOrStdout())
 		},

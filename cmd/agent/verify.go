@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/fieldpost/fieldpost/agent"
 	"github.com/fieldpost/fieldpost/internal/config"
+	"github.com/fieldpost/fieldpost/internal/daemon"
 )
 
 func verifyCommand() *cobra.Command {
@@ -86,9 +86,7 @@ func progress(w io.Writer, lane string) func(done, total int64) {
 
 func printVerified(w io.Writer, list []agent.Verified, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(list)
+		return daemon.PrintJSON(w, list)
 	}
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -78,9 +77,7 @@ given_up}.`,
 				return withCode(err)
 			}
 			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(views(list, past))
+				return daemon.PrintJSON(cmd.OutOrStdout(), views(list, past))
 			}
 			if !running {
 				fmt.Fprintln(cmd.ErrOrStderr(), "the collector is not running; this is what its journal knows")

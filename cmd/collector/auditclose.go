@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -216,9 +215,7 @@ func printClosed(w io.Writer, c *closeResult, asJSON bool) error {
 		c.Numbers += uint64(r.To - r.From + 1)
 	}
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(c)
+		return daemon.PrintJSON(w, c)
 	}
 	var b strings.Builder
 	for _, r := range c.Ranges {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -191,9 +190,7 @@ func forgetAlive(ctx context.Context, srv *collector.Server, j *journal.Journal,
 
 func printForgotten(w io.Writer, f *forgetResult, plaintext, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(f)
+		return daemon.PrintJSON(w, f)
 	}
 	what := fmt.Sprintf("%d streams with %d stored messages, which stay; %d messages that it has announced and not delivered are given up", f.Streams, f.Stored, f.GivenUp)
 	next := fmt.Sprintf("its certificates are revoked; if it was a mistake: collector token create --id %s", f.Agent)

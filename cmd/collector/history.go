@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"github.com/fieldpost/fieldpost/collector/journal"
 	"github.com/fieldpost/fieldpost/collector/ledger"
 	"github.com/fieldpost/fieldpost/internal/control"
+	"github.com/fieldpost/fieldpost/internal/daemon"
 	"github.com/fieldpost/fieldpost/wire"
 )
 
@@ -142,9 +142,7 @@ func showPast(ctx context.Context, w io.Writer, dir string, id wire.AgentID, asJ
 		return fmt.Errorf("no agent %s has been heard of; collector agents lists all", id)
 	}
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(&list[0])
+		return daemon.PrintJSON(w, &list[0])
 	}
 	return printPast(w, &list[0])
 }

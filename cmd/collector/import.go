@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -243,9 +242,7 @@ func printImported(w io.Writer, r *collector.ImportReport, dry, asJSON bool) err
 	if asJSON {
 		shown := *r
 		shown.Receipt = nil
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(shown)
+		return daemon.PrintJSON(w, shown)
 	}
 	var b strings.Builder
 	done := "stored"

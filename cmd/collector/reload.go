@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -65,9 +64,7 @@ It exits 69 if no daemon runs on the folder or it does not answer.`,
 			}
 			out := cmd.OutOrStdout()
 			if asJSON {
-				e := json.NewEncoder(out)
-				e.SetIndent("", "  ")
-				return e.Encode(done)
+				return daemon.PrintJSON(out, done)
 			}
 			if len(done.Changed) == 0 {
 				done.Changed = []string{done.File + ": nothing has changed"}

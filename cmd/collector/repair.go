@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -57,9 +56,7 @@ lost_records, new_store.`,
 				return interrupted(cmd, err)
 			}
 			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(&r)
+				return daemon.PrintJSON(cmd.OutOrStdout(), &r)
 			}
 			return printRepaired(cmd.OutOrStdout(), &r)
 		},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -232,9 +231,7 @@ func printTokens(w io.Writer, list []enroll.TokenInfo, asJSON bool, now time.Tim
 				views[i].Used = append(views[i].Used, useView{string(u.Agent), u.Time})
 			}
 		}
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(views)
+		return daemon.PrintJSON(w, views)
 	}
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "there is no token")

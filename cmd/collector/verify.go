@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -88,9 +87,7 @@ func tell(w io.Writer, silent bool) func(done, total int64) {
 // printVerified writes v; a journal that is not whole is an error.
 func printVerified(w io.Writer, v *journal.Verified, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		if err := e.Encode(v); err != nil {
+		if err := daemon.PrintJSON(w, v); err != nil {
 			return err
 		}
 	} else {
