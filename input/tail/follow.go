@@ -131,6 +131,11 @@ func (t *Tail) look(ctx context.Context, f *file, seen *found) {
 		}
 	} else {
 		f.gone = len(seen.troubles) == 0
+		if f.h != nil && !f.packed { // it may have been written, renamed and deleted since the last look
+			if info, err := f.h.Stat(); err == nil {
+				f.resized(info.Size())
+			}
+		}
 	}
 	read := f.settled && f.off >= f.size && f.trouble == nil
 	switch {

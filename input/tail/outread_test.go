@@ -161,3 +161,21 @@ func TestACopyThatWasReadAndCompressed(t *testing.T) {
 	write("666666")
 	r.stop()
 }
+
+// What is written into a file that nobody has written into for a while, and that is
+// deleted right after, is read by the handle that is open.
+func TestAFileThatIsGoneBeforeTheNextLook(t *testing.T) {
+	r := newRig(t)
+	r.write("a.log", "")
+	r.start()
+	for end := time.Now().Add(10 * time.Second); r.tail.Status().Count == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the file is not followed")
+		}
+	}
+	time.Sleep(2 * r.tail.cfg.quiet)
+	r.write("a.log", "1\n2\n")
+	r.must(os.Remove(r.path("a.log")))
+	r.want("1", "2")
+	r.stop()
+}
