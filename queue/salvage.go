@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -269,27 +270,38 @@ func (fs *files) searchIn(s *state, seg segment, g *gap, damaged bool) ([]block,
 	return []block{b}, nil
 }
 
-// keepCopy puts a file's bytes into the folder quarantine, once.
-func keepCopy(dir, name string) error {
-	to := filepath.Join(dir, quarantine, name)
+// keepCopy puts a file's bytes into the folder quarantine, once. A copy gets its name
+// when it is whole: half of one would count as kept, and be all that is left once the
+// file is deleted. Nor is anything written under that name, which may be the file's own.
+func keepCopy(dir, name string) (err error) {
+	folder := filepath.Join(dir, quarantine)
+	to := filepath.Join(folder, name)
 	if _, err := os.Stat(to); err == nil {
 		return nil
-	}
-	if err := durable.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+	} else if !isNotExist(err) {
 		return err
 	}
-	if os.Link(filepath.Join(dir, name), to) == nil {
-		return durable.SyncDir(filepath.Dir(to))
+	if err := durable.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	if err := os.Link(filepath.Join(dir, name), to); err == nil || errors.Is(err, fs.ErrExist) {
+		return durable.SyncDir(folder)
 	}
 	from, err := os.Open(filepath.Join(dir, name))
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	f, err := os.Create(to)
+	temp := filepath.Join(folder, tempPrefix+name+tempSuffix)
+	f, err := os.Create(temp)
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			durable.RemoveFile(temp) // best effort: the next try writes over it
+		}
+	}()
 	_, err = io.Copy(f, from)
 	if err == nil {
 		err = durable.SyncFile(f)
@@ -297,10 +309,13 @@ func keepCopy(dir, name string) error {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
+	if err == nil {
+		err = durable.RenameFile(temp, to)
+	}
 	if err != nil {
 		return err
 	}
-	return durable.SyncDir(filepath.Dir(to))
+	return durable.SyncDir(folder)
 }
 
 // setAside moves a file or folder into the folder quarantine, under another name
