@@ -33,6 +33,7 @@ type Config struct {
 	Logger *slog.Logger  // nil: nothing is logged
 
 	quiet, search time.Duration // quietAfter and searchFor; tests have less patience
+	scanned       func()        // called before what a scan has seen is followed, for tests; may be nil
 }
 
 // Limits.

@@ -48,6 +48,7 @@ type file struct {
 	turned    time.Time // when a worker was last done with it
 	moved     bool      // it is another file by identity than the lanes know
 	changed   time.Time // when its size was last seen to be another
+	unsure    bool      // files that had its name after it may not be followed yet
 	lost      time.Time // since when nothing is found that could be it; zero: it is there
 	trouble   error
 	long      uint64 // messages that were cut because they were too long

@@ -114,6 +114,9 @@ func (t *Tail) look(ctx context.Context, f *file, seen *found) {
 		t.search(ctx, f, seen)
 		return
 	}
+	if f.unsure {
+		t.between(f, &entry{id: f.id, time: t.timeOf(f, seen)}, seen)
+	}
 	i, there := seen.byID[f.id]
 	if there {
 		e := &seen.list[i]
@@ -137,7 +140,7 @@ func (t *Tail) look(ctx context.Context, f *file, seen *found) {
 			}
 		}
 	}
-	read := f.settled && f.off >= f.size && f.trouble == nil
+	read := f.settled && f.off >= f.size && f.trouble == nil && !f.unsure
 	switch {
 	case f.gone && f.h == nil && !read:
 		f.lost = time.Now()
@@ -183,6 +186,9 @@ func (t *Tail) search(ctx context.Context, f *file, seen *found) {
 		f.lost = time.Now()
 		f.close()
 		return
+	}
+	if slices.ContainsFunc(t.files, func(o *file) bool { return o.first == f.first && o.busy.Load() }) {
+		return // what cannot be compared now would be passed over
 	}
 	if e, ok := t.find(f, seen); ok {
 		t.between(f, &e, seen)
@@ -328,19 +334,38 @@ func (t *Tail) giveUp(ctx context.Context, f *file) {
 }
 
 // between takes up the files that had f's name after it, and were rotated away as
-// well, before anybody read them: those beside it that are younger, and unknown.
+// well, before anybody read them: those beside it that are younger, and unknown. As
+// long as one of them is on the move, f is unsure, and nothing that came later is read.
 func (t *Tail) between(f *file, e *entry, seen *found) {
+	f.unsure = false
 	rule := t.rule(f.first)
 	if rule < 0 {
 		return
 	}
 	for _, s := range seen.siblings(f.first) {
-		if s.id == e.id || s.time.Before(e.time) || t.byID[s.id] != nil || s.rule >= 0 && s.rule != rule || t.isCopy(&s) {
+		if s.id == e.id || s.time.Before(e.time) || t.byID[s.id] != nil || s.rule >= 0 && s.rule != rule {
 			continue
 		}
 		h, err := open(s.path)
+		if err == nil {
+			var id fileID
+			if id, err = identifyOpen(h); err == nil && id != s.id {
+				err = errOther
+			}
+			if err != nil {
+				h.Close()
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errOther) {
+			f.unsure = true // renamed or compressed since the scan: the next one has its name
+			continue
+		}
 		if err != nil {
 			t.trouble(s.path, err)
+			continue
+		}
+		if t.isCopy(&s) {
+			h.Close()
 			continue
 		}
 		n := t.add(t.feed.Source(sourceName(newID(), f.first)), &s, rule)
@@ -359,8 +384,8 @@ func (t *Tail) between(f *file, e *entry, seen *found) {
 }
 
 // sinceLast takes up the files that had a name after the youngest that is known of
-// those which had it before.
-func (t *Tail) sinceLast(path string, seen *found) {
+// those which had it before. It reports whether it could look at all of them.
+func (t *Tail) sinceLast(path string, seen *found) bool {
 	var last *file
 	for _, f := range t.files {
 		has := slices.ContainsFunc(seen.at(path), func(e entry) bool { return e.id == f.id })
@@ -371,9 +396,11 @@ func (t *Tail) sinceLast(path string, seen *found) {
 			last = f
 		}
 	}
-	if last != nil {
-		t.between(last, &entry{id: last.id, time: t.timeOf(last, seen)}, seen)
+	if last == nil {
+		return true
 	}
+	t.between(last, &entry{id: last.id, time: t.timeOf(last, seen)}, seen)
+	return !last.unsure
 }
 
 // chain says of the files that have had one name which is read after which: the
@@ -471,12 +498,13 @@ func (t *Tail) begin(ctx context.Context, e *entry, seen *found, fromEnd bool) {
 		}
 		sought = sought || f.first == e.path && (f.truncated || !f.lost.IsZero())
 	}
+	if !sought && !t.sinceLast(e.path, seen) {
+		h.Close()
+		return // the next look finds those that are on the move, and then this one
+	}
 	f := t.add(t.feed.Source(sourceName(newID(), e.path)), e, e.rule)
 	f.h = h // from now on it may be renamed, compressed and deleted: this still reads it
 	t.chain(e.path, seen)
-	if !sought {
-		t.sinceLast(e.path, seen)
-	}
 	if fromEnd {
 		if err := f.toEnd(ctx); err != nil {
 			f.trouble = err

@@ -179,3 +179,33 @@ func TestAFileThatIsGoneBeforeTheNextLook(t *testing.T) {
 	r.want("1", "2")
 	r.stop()
 }
+
+// Files are renamed again between a scan and the look at what it has found: none is
+// passed over, and none is read before those that were there first.
+func TestFilesThatMoveBetweenScanAndLook(t *testing.T) {
+	r := newRig(t)
+	r.write("a.log", "1\n")
+	r.start()
+	r.want("1")
+	r.stop()
+	rename := func(names ...string) {
+		for i := len(names) - 1; i > 0; i-- {
+			r.must(os.Rename(r.path(names[i-1]), r.path(names[i])))
+		}
+	}
+	rename("a.log", "a.log.1")
+	r.write("a.log", "22\n")
+	rename("a.log", "a.log.1", "a.log.2")
+	r.write("a.log", "333\n")
+	moves := 0
+	r.scanned = func() {
+		if moves++; moves == 1 {
+			rename("a.log.1", "a.log.1-20260101")
+		}
+	}
+	r.start()
+	r.want("1", "22", "333")
+	r.write("a.log", "4\n")
+	r.want("1", "22", "333", "4")
+	r.stop()
+}

@@ -83,6 +83,9 @@ func (t *Tail) Run(ctx context.Context) error {
 	defer hints.close()
 	for {
 		seen := t.scan()
+		if t.cfg.scanned != nil {
+			t.cfg.scanned()
+		}
 		hints.watch(seen.folders)
 		t.follow(ctx, seen)
 		t.dispatch(ctx)
@@ -180,7 +183,7 @@ func (t *Tail) due(f *file) bool {
 // idle reports whether a file is read as far as is needed to go on with the one
 // that has come after it.
 func (t *Tail) idle(f *file) bool {
-	return f.done || !f.busy.Load() && f.settled && f.off >= f.size && (f.copied || f.quiet(t.cfg.quiet)) && !f.truncated && f.lost.IsZero()
+	return f.done || !f.busy.Load() && !f.unsure && f.settled && f.off >= f.size && (f.copied || f.quiet(t.cfg.quiet)) && !f.truncated && f.lost.IsZero()
 }
 
 // newID returns a random id of a source.

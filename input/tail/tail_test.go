@@ -69,6 +69,8 @@ type rig struct {
 	rule Rule
 	tail *Tail
 	stop func()
+
+	scanned func() // as in Config
 }
 
 func newRig(t *testing.T) *rig {
@@ -90,7 +92,7 @@ func (r *rig) start() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.tail = New(feed, Config{Rules: []Rule{r.rule}, Poll: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)), quiet: 200 * time.Millisecond, search: 500 * time.Millisecond})
+	r.tail = New(feed, Config{Rules: []Rule{r.rule}, Poll: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)), quiet: 200 * time.Millisecond, search: 500 * time.Millisecond, scanned: r.scanned})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { r.tail.Run(ctx) })
