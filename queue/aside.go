@@ -31,6 +31,7 @@ type asides struct {
 	list   []aside
 	looked time.Time
 	others map[string]os.FileInfo // segment files of other streams, by path
+	tries  int                    // looks in a row that met an error of the system
 }
 
 // asideSegment reads the name that a segment file has in quarantine.
@@ -154,7 +155,13 @@ func (a *asides) find(n wire.Seq, fits func(*aside, extent) (block, bool)) (best
 // bytes may be a commit that was answered with an error.
 func (fs *files) inAside(s *state, g *gap) ([]block, error) {
 	if time.Since(fs.asides.looked) > straightFor {
-		if err := fs.asides.look(fs, s.history, max(s.oldest, s.acked()+1)); err != nil {
+		err := fs.asides.look(fs, s.history, max(s.oldest, s.acked()+1))
+		if err == nil {
+			fs.asides.tries = 0
+		} else if fs.asides.tries++; fs.look || fs.asides.tries < 2*salvageTries {
+			if !fs.look { // what was not seen yet is no loss: the next read looks again
+				fs.asides.looked = time.Time{}
+			}
 			return nil, err
 		}
 	}

@@ -126,3 +126,20 @@ func batchOf(t *testing.T, l *lane, first wire.Seq, body string) []byte {
 	s := l.Streams()[0]
 	return wire.AppendBatch(nil, wire.BatchHeader{Lane: l.cfg.Lane, Epoch: s.Epoch, Incarnation: s.Boundaries.At(first), First: first, Count: 1}, record)
 }
+
+// What could not be searched a moment ago is searched by the next read, before its
+// numbers count as lost.
+func TestRule13OneFailedLookDoesNotMakeALoss(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	must(t, os.WriteFile(filepath.Join(other, quarantine), nil, 0o600)) // it cannot be listed
+	fs := &files{dir: dir, elsewhere: func() []string { return []string{other} }}
+	s := &state{oldest: 1, next: 2}
+	for try := range 2*salvageTries - 1 {
+		if _, err := fs.inAside(s, &gap{span: span{1, 1}}); err == nil {
+			t.Fatalf("look %d failed, and the numbers count as lost", try+1)
+		}
+	}
+	if _, err := fs.inAside(s, &gap{span: span{1, 1}}); err != nil {
+		t.Fatalf("the lane waits for ever: %v", err)
+	}
+}

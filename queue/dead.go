@@ -12,8 +12,8 @@ import (
 
 // keepLetters moves the dead letters of a segment that is about to be deleted
 // into a database of their own, in the folder dead, but for those that are
-// forgotten. A segment that is not readable has none that could be moved; a copy of
-// it is in quarantine.
+// forgotten. A damaged segment has none that could be moved; a copy of it is in
+// quarantine. One that the disk does not read now is an error.
 func (fs *files) keepLetters(s segment, now *state) error {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -30,7 +30,7 @@ func (fs *files) keepLetters(s segment, now *state) error {
 		list, err = readLetters(f)
 		list = slices.DeleteFunc(list, func(l letter) bool { return now.forgot(l.ordinal) })
 	}
-	if isDamage(err) {
+	if isDamage(err) && !isUnreadable(err) {
 		return keepCopy(fs.dir, s.name())
 	}
 	if err != nil || len(list) == 0 {

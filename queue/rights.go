@@ -26,7 +26,7 @@ func advise(dir string, err error) error {
 	case err == nil || errors.As(err, &have):
 		return err
 	case errors.Is(err, syscall.EROFS):
-		return &advised{err, "the disk is mounted read-only, perhaps after an error of it: look into the system's log, then mount -o remount,rw"}
+		return &advised{err, "the disk is mounted read-only, perhaps after an error of it: look into the system's log, then mount -o remount,rw; where that is refused, stop the agent, unmount the disk and let fsck mend it"}
 	case errors.Is(err, fs.ErrPermission) && ownModes:
 		return &advised{err, fmt.Sprintf("give it to the agent's user: chown -R %d:%d %q && chmod -R u+rwX %q", os.Getuid(), os.Getgid(), dir, dir)}
 	case errors.Is(err, fs.ErrPermission):
