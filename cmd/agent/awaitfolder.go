@@ -79,7 +79,7 @@ func wasAgents(dir string) bool {
 func folderNext(dir string, err error) string {
 	switch {
 	case errors.Is(err, syscall.EROFS):
-		return "the disk is mounted read-only, perhaps after an error (see dmesg): repair it, then mount -o remount,rw"
+		return "the disk is mounted read-only, perhaps after an error (see dmesg): repair it, then mount -o remount,rw; where that is refused, unmount it and let fsck mend it"
 	case errors.Is(err, fs.ErrPermission):
 		if runtime.GOOS == "windows" {
 			return "give the account of this service full control of the folder"
