@@ -209,7 +209,7 @@ func (q *Queue) unlink(gone []segment) {
 				err = durable.RemoveFile(q.files.path(s))
 			}
 			if err != nil && !isNotExist(err) {
-				q.log.Warn("a segment that is not needed any more stays for now", "segment", s.name(), "error", err)
+				q.log.Warn("a segment that is not needed any more could not be deleted; it is tried again with the next ones", "segment", s.name(), "error", err)
 				q.mu.Lock()
 				q.staying = append(q.staying, s)
 				q.mu.Unlock()

@@ -14,17 +14,24 @@ import (
 	"github.com/fieldpost/fieldpost/wire"
 )
 
-// TestAnAgentSpeaksForItselfAlone shows a valid certificate of the wrong agent in
-// every frame that carries an id: after the hello none does.
-func TestAnAgentSpeaksForItselfAlone(t *testing.T) {
-	r := registry(t, Options{})
-	s := serve(t, r)
-	mallory, victim := newMachine(t), newMachine(t)
+// twoAgents serves a registry in which mallory and pump-7 are enrolled.
+func twoAgents(t *testing.T) (r *Registry, s *server, mallory, victim *machine) {
+	t.Helper()
+	r = registry(t, Options{})
+	s = serve(t, r)
+	mallory, victim = newMachine(t), newMachine(t)
 	for id, m := range map[wire.AgentID]*machine{"mallory": mallory, "pump-7": victim} {
 		if err := m.enroll(t, r, id, token(t, r, TokenOptions{ID: string(id)})); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return r, s, mallory, victim
+}
+
+// TestAnAgentSpeaksForItselfAlone shows a valid certificate of the wrong agent in
+// every frame that carries an id: after the hello none does.
+func TestAnAgentSpeaksForItselfAlone(t *testing.T) {
+	r, s, mallory, victim := twoAgents(t)
 	enroll := func(agent, id wire.AgentID) []byte {
 		return wire.AppendJSON(nil, wire.TypeEnroll, mallory.request(t, agent, id, nil))
 	}
@@ -76,14 +83,7 @@ func TestAnAgentSpeaksForItselfAlone(t *testing.T) {
 // certificate says hello in its name, and in its own name tells the other's stream,
 // announces and sends its numbers. The link stays, and the stream is what it was.
 func TestNobodyFencesOrSendsForAnother(t *testing.T) {
-	r := registry(t, Options{})
-	s := serve(t, r)
-	mallory, victim := newMachine(t), newMachine(t)
-	for id, m := range map[wire.AgentID]*machine{"mallory": mallory, "pump-7": victim} {
-		if err := m.enroll(t, r, id, token(t, r, TokenOptions{ID: string(id)})); err != nil {
-			t.Fatal(err)
-		}
-	}
+	r, s, mallory, victim := twoAgents(t)
 	history := wire.History{{Incarnation: wire.Incarnation{ID: wire.NewID()}, First: 1}}
 	state := wire.StreamState{Lane: wire.DefaultLane, Epoch: wire.Epoch{ID: wire.NewID()}, Next: 9, Boundaries: history}
 	// frames tell the stream as an agent, and send its first n numbers.
